@@ -1,0 +1,174 @@
+// The only file that knows Python: check, release the interpreter lock, call.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "isa.h"
+#include "kernel.h"
+#include "memory.h"
+#include "parallel.h"
+
+namespace nb = nanobind;
+using namespace coolnn;
+
+namespace {
+
+// A block of memory with the lifetime of a Python object: from the pool, or borrowed from another object.
+class Buffer {
+ public:
+  explicit Buffer(size_t bytes) : data_(pool_allocate(bytes)), bytes_(bytes) {}
+  Buffer(void* data, size_t bytes, nb::object owner) : data_(data), bytes_(bytes), owner_(std::move(owner)) {}
+  Buffer(Buffer&& other) noexcept : data_(other.data_), bytes_(other.bytes_), owner_(std::move(other.owner_)) {
+    other.data_ = nullptr;
+  }
+  Buffer(const Buffer&) = delete;
+  ~Buffer() {
+    if (data_ != nullptr && !owner_.is_valid()) pool_free(data_);
+  }
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void* data_;
+  size_t bytes_;
+  nb::object owner_;
+};
+
+// Borrows the memory of an object with the buffer protocol (a NumPy array); the object lives as long as the Buffer.
+Buffer borrow(nb::handle source) {
+  Py_buffer view;
+  if (PyObject_GetBuffer(source.ptr(), &view, PyBUF_ANY_CONTIGUOUS) != 0) throw nb::python_error();
+  Buffer buffer(view.buf, size_t(view.len), nb::borrow(source));
+  PyBuffer_Release(&view);
+  return buffer;
+}
+
+int buffer_get(PyObject* self, Py_buffer* view, int flags) {
+  Buffer* buffer = nb::inst_ptr<Buffer>(nb::handle(self));
+  return PyBuffer_FillInfo(view, self, buffer->data(), Py_ssize_t(buffer->bytes()), 0, flags);
+}
+PyType_Slot buffer_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(buffer_get)}, {0, nullptr}};
+
+Attribute to_attribute(nb::handle value, const std::string& name) {
+  if (nb::isinstance<nb::bool_>(value)) return int64_t(nb::cast<bool>(value));
+  if (nb::isinstance<nb::int_>(value)) return nb::cast<int64_t>(value);
+  if (nb::isinstance<nb::float_>(value)) return nb::cast<double>(value);
+  if (nb::isinstance<nb::str>(value)) return nb::cast<std::string>(value);
+  if (nb::isinstance<nb::tuple>(value)) {
+    const nb::tuple items = nb::cast<nb::tuple>(value);
+    for (nb::handle item : items)
+      if (nb::isinstance<nb::float_>(item)) return nb::cast<std::vector<double>>(value);
+    return nb::cast<std::vector<int64_t>>(value);
+  }
+  throw nb::type_error(("attribute " + name + ": a kernel takes bool, int, float, str or a tuple of numbers").c_str());
+}
+
+// A spec comes from Python as (dtype code, shape), an absent input as None.
+Spec to_spec(nb::handle value) {
+  if (value.is_none()) return Spec();
+  const nb::tuple pair = nb::cast<nb::tuple>(value);
+  return Spec(DType(nb::cast<int>(pair[0])), nb::cast<std::vector<int64_t>>(pair[1]));
+}
+
+// A kernel with what is needed to call it from Python.
+struct Prepared {
+  KernelPtr kernel;
+  std::vector<size_t> input_bytes, output_bytes;
+
+  void gather(const nb::tuple& buffers, const std::vector<size_t>& bytes, std::vector<void*>& pointers) const {
+    if (buffers.size() != bytes.size()) throw nb::value_error("kernel called with the wrong number of buffers");
+    for (size_t i = 0; i < bytes.size(); i++) {
+      const nb::handle item = buffers[i];
+      if (item.is_none()) {
+        pointers.push_back(nullptr);
+        continue;
+      }
+      const Buffer& buffer = nb::cast<const Buffer&>(item);
+      if (buffer.bytes() < bytes[i]) throw nb::value_error("kernel called with a buffer that is too small");
+      pointers.push_back(buffer.data());
+    }
+  }
+
+  void execute(std::vector<void*>& in, std::vector<void*>& out) const {
+    const nb::gil_scoped_release release;
+    void* workspace = kernel->workspace_bytes > 0 ? pool_allocate(kernel->workspace_bytes) : nullptr;
+    kernel->run(Arguments{in.data(), out.data(), workspace});
+    if (workspace != nullptr) pool_free(workspace);
+  }
+
+  // Runs into fresh buffers.
+  nb::tuple run(const nb::tuple& inputs) const {
+    std::vector<void*> in, out;
+    gather(inputs, input_bytes, in);
+    nb::list made;
+    for (const size_t bytes : output_bytes) {
+      nb::object buffer = nb::cast(Buffer(bytes));
+      out.push_back(nb::cast<Buffer&>(buffer).data());
+      made.append(buffer);
+    }
+    execute(in, out);
+    return nb::tuple(made);
+  }
+
+  // Runs into given buffers, which may be those of the inputs where the operation works in place.
+  void run_into(const nb::tuple& inputs, const nb::tuple& outputs) const {
+    std::vector<void*> in, out;
+    gather(inputs, input_bytes, in);
+    gather(outputs, output_bytes, out);
+    execute(in, out);
+  }
+};
+
+bool& option(const std::string& name) {
+  if (name == "winograd") return options().winograd;
+  throw nb::value_error(("no option is named " + name).c_str());
+}
+
+nb::object prepare(const std::string& name, const nb::dict& attributes, const nb::tuple& inputs, const nb::tuple& outputs) {
+  Problem problem;
+  problem.name = name;
+  for (auto [key, value] : attributes) {
+    const std::string attribute = nb::cast<std::string>(key);
+    if (!value.is_none()) problem.attributes.emplace_back(attribute, to_attribute(value, attribute));
+  }
+  Prepared prepared;
+  for (nb::handle spec : inputs) {
+    problem.inputs.push_back(to_spec(spec));
+    prepared.input_bytes.push_back(problem.inputs.back().present() ? problem.inputs.back().bytes() : 0);
+  }
+  for (nb::handle spec : outputs) {
+    problem.outputs.push_back(to_spec(spec));
+    prepared.output_bytes.push_back(problem.outputs.back().bytes());
+  }
+  prepared.kernel = make_kernel(problem);
+  return prepared.kernel ? nb::cast(std::move(prepared)) : nb::none();
+}
+
+}  // namespace
+
+NB_MODULE(_core, m) {
+  nb::class_<Buffer>(m, "Buffer", nb::type_slots(buffer_slots))
+      .def(nb::init<size_t>(), nb::arg("bytes"))
+      .def_static("borrow", &borrow, nb::arg("source"))
+      .def_prop_ro("nbytes", &Buffer::bytes)
+      .def_prop_ro("address", [](const Buffer& b) { return reinterpret_cast<uintptr_t>(b.data()); });
+  nb::class_<Prepared>(m, "Kernel")
+      .def("run", &Prepared::run, nb::arg("inputs"))
+      .def("run_into", &Prepared::run_into, nb::arg("inputs"), nb::arg("outputs"))
+      .def_prop_ro("algorithm", [](const Prepared& p) { return p.kernel->algorithm; })
+      .def_prop_ro("workspace_bytes", [](const Prepared& p) { return p.kernel->workspace_bytes; });
+  m.def("prepare", &prepare, nb::arg("name"), nb::arg("attributes"), nb::arg("inputs"), nb::arg("outputs"));
+  m.def("isa", [] { return std::string(isa().name); });
+  m.def("set_isa", &set_isa, nb::arg("name"));
+  m.def("available_isas", &available_isas);
+  m.def("get_option", [](const std::string& name) { return int(option(name)); }, nb::arg("name"));
+  m.def("set_option", [](const std::string& name, int value) { option(name) = value != 0; }, nb::arg("name"),
+        nb::arg("value"));
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads", &set_num_threads, nb::arg("n"));
+  m.def("memory_in_use", &pool_in_use);
+  m.def("memory_peak", &pool_peak);
+  m.def("memory_kept", &pool_kept);
+  m.def("reset_memory_peak", &pool_reset_peak);
+  m.def("trim_memory", &pool_trim);
+}

@@ -1,0 +1,35 @@
+// Convolution (cross-correlation) and its two gradients: the shape, and the algorithms that can compute a pass.
+#pragma once
+#include "kernel.h"
+
+namespace coolnn {
+
+// Activations are stored N, H, W, C and weights O, H, W, I/groups. Padding may differ on the four sides.
+struct ConvShape {
+  int64_t n, ic, ih, iw;          // input
+  int64_t oc, oh, ow;             // output
+  int64_t kh, kw;                 // kernel (filter) size
+  int64_t sh, sw;                 // stride
+  int64_t pt, pl, pb, pr;         // padding: top, left, bottom, right
+  int64_t dh, dw;                 // dilation
+  int64_t groups;
+  int64_t macs() const { return n * oh * ow * oc * (ic / groups) * kh * kw; }
+};
+
+enum class ConvPass { forward, input_grad, weight_grad };
+
+// Buffers by pass:   inputs                       output
+//   forward          x, weight, bias (or null)    y
+//   input_grad       grad of y, weight            grad of x
+//   weight_grad      x, grad of y                 grad of weight
+struct ConvAlgorithm {
+  const char* name;
+  bool (*accepts)(const ConvShape& shape, ConvPass pass);
+  double (*cost)(const ConvShape& shape, ConvPass pass);  // expected time in units of one direct multiply-add at peak
+  KernelPtr (*make)(const ConvShape& shape, ConvPass pass);
+};
+
+// The algorithms in the order in which they are asked; the cheapest that accepts is taken.
+extern const ConvAlgorithm direct_convolution;  // any shape: the fallback of all others
+
+}  // namespace coolnn

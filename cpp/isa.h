@@ -1,0 +1,21 @@
+// The functions that are compiled once per instruction set, as one table each; dispatch.cpp picks the table at import.
+// Everything around them (chunks, threads, choice of algorithm) is compiled once, for the oldest processor.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "kernels/elementwise.h"
+
+namespace coolnn {
+
+struct IsaTable {
+  const char* name;
+  int vector_floats;
+  const ElementwiseTable& elementwise;
+};
+
+const IsaTable& isa();                     // the table in use
+void set_isa(const std::string& name);     // throws std::invalid_argument if this machine has no such table
+std::vector<std::string> available_isas();  // slowest first
+
+}  // namespace coolnn

@@ -1,0 +1,113 @@
+// What a kernel is: an object prepared once for (operation, attributes, shapes) and run many times.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace coolnn {
+
+constexpr int MAX_RANK = 8;
+
+enum class DType : int { f32 = 0, f64 = 1, i64 = 2, i32 = 3, u8 = 4, boolean = 5 };
+size_t dtype_bytes(DType dtype);
+
+// A tensor's type and shape as users see it (activations N, C, H, W; weights O, I, kH, kW), and its strides in
+// elements. Tensors are always dense; those of rank 4 are stored channels-last (the second axis runs fastest),
+// all others row-major.
+struct Spec {
+  DType dtype = DType::f32;
+  int rank = -1;  // -1: this optional input is absent
+  int64_t shape[MAX_RANK] = {};
+  int64_t stride[MAX_RANK] = {};
+
+  Spec() = default;
+  Spec(DType dtype, const std::vector<int64_t>& shape);
+  bool present() const { return rank >= 0; }
+  int64_t elements() const;
+  size_t bytes() const { return size_t(elements()) * dtype_bytes(dtype); }
+};
+
+using Attribute = std::variant<int64_t, double, std::string, std::vector<int64_t>, std::vector<double>>;
+
+// Everything that is known before any data is: what a kernel is prepared from.
+struct Problem {
+  std::string name;
+  std::vector<std::pair<std::string, Attribute>> attributes;
+  std::vector<Spec> inputs;
+  std::vector<Spec> outputs;
+
+  // Typed look-up; the second form gives the fallback where the attribute is absent. Throw on a wrong type.
+  int64_t integer(const char* key) const;
+  int64_t integer(const char* key, int64_t fallback) const;
+  double number(const char* key) const;
+  double number(const char* key, double fallback) const;
+  std::string text(const char* key, const char* fallback = "") const;
+  std::vector<int64_t> integers(const char* key) const;
+
+ private:
+  const Attribute* find(const char* key) const;
+};
+
+// Buffers of one run, in the order of the problem's specs; an absent input is a null pointer. The workspace is
+// aligned to 64 bytes, holds Kernel::workspace_bytes bytes and keeps nothing between runs.
+struct Arguments {
+  const void* const* inputs;
+  void* const* outputs;
+  void* workspace;
+
+  template <class T = float> const T* in(int i) const { return static_cast<const T*>(inputs[i]); }
+  template <class T = float> T* out(int i) const { return static_cast<T*>(outputs[i]); }
+};
+
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  // May be called from several threads at once; must not change the kernel and must not throw.
+  virtual void run(const Arguments& arguments) const = 0;
+
+  size_t workspace_bytes = 0;
+  std::string algorithm;  // shown by the plan and COOLNN_VERBOSE, e.g. "winograd_4x4"
+};
+
+using KernelPtr = std::unique_ptr<Kernel>;
+using Factory = KernelPtr (*)(const Problem&);
+
+// A kernel made from a function object that takes Arguments; most kernels need no class of their own.
+template <class F> class FunctionKernel final : public Kernel {
+ public:
+  FunctionKernel(std::string algorithm_name, F function) : function_(std::move(function)) {
+    algorithm = std::move(algorithm_name);
+  }
+  void run(const Arguments& a) const override { function_(a); }
+
+ private:
+  F function_;
+};
+template <class F> KernelPtr make_function_kernel(std::string algorithm, F function, size_t workspace_bytes = 0) {
+  KernelPtr kernel = std::make_unique<FunctionKernel<F>>(std::move(algorithm), std::move(function));
+  kernel->workspace_bytes = workspace_bytes;
+  return kernel;
+}
+
+// Choices that factories look at when they prepare a kernel (see coolnn.options).
+struct Options {
+  bool winograd = true;
+};
+Options& options();
+
+// Prepares a kernel; null if this name, these types or these shapes have none (the caller then uses the reference).
+KernelPtr make_kernel(const Problem& problem);
+
+// One list a family, each defined beside its factories; kernel.cpp joins them.
+struct FamilyEntry {
+  const char* name;
+  Factory factory;
+};
+using Family = std::vector<FamilyEntry>;
+Family elementwise_family();
+
+}  // namespace coolnn

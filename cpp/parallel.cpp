@@ -1,0 +1,180 @@
+#include "parallel.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace coolnn {
+namespace {
+
+// Idle workers spin this many times before they sleep: about 50 microseconds, longer than the Python between two
+// operations, shorter than anyone would notice as load.
+constexpr int SPINS = 2000;
+
+inline void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Processor time that a container may use, as a number of cores (control groups, version 2); 0 if unlimited.
+int container_limit() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
+  const double cores = std::atof(quota.c_str()) / period;
+  return cores < 1 ? 1 : int(cores);
+}
+
+int default_threads() {
+  if (const char* text = std::getenv("COOLNN_THREADS")) {
+    const int n = std::atoi(text);
+    if (n > 0) return n;
+  }
+  int n = int(std::thread::hardware_concurrency());
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
+#endif
+  const int limit = container_limit();
+  if (limit > 0 && limit < n) n = limit;
+  return n < 1 ? 1 : n;
+}
+
+class Pool {
+ public:
+  ~Pool() { stop(); }
+
+  int size() const { return size_.load(std::memory_order_relaxed); }
+
+  void resize(int n) {
+    const std::lock_guard<std::mutex> busy(busy_);
+    stop();
+    size_ = n > 0 ? n : default_threads();
+  }
+
+  void run(int64_t chunks, void* context, detail::ChunkFunction function) {
+    std::unique_lock<std::mutex> busy(busy_, std::try_to_lock);
+    if (inside_ || size() == 1 || !busy.owns_lock()) {
+      for (int64_t chunk = 0; chunk < chunks; chunk++) function(context, chunk, 0);
+      return;
+    }
+    if (threads_.empty()) start();
+    context_ = context;
+    function_ = function;
+    chunks_ = chunks;
+    next_.store(0, std::memory_order_relaxed);
+    working_.store(int(threads_.size()), std::memory_order_relaxed);
+    generation_.fetch_add(1, std::memory_order_seq_cst);
+    if (sleeping_.load(std::memory_order_seq_cst) > 0) {
+      { const std::lock_guard<std::mutex> lock(sleep_); }
+      wake_.notify_all();
+    }
+    inside_ = true;
+    work(0);
+    inside_ = false;
+    for (int spins = 0; working_.load(std::memory_order_acquire) > 0; spins++) {
+      if (spins < SPINS) pause();
+      else std::this_thread::yield();  // another process may hold the core that a worker needs
+    }
+  }
+
+  // In the child of a fork the workers are gone: forget them, start anew when needed.
+  void forget() {
+    for (std::thread& thread : threads_) new (&thread) std::thread();
+    threads_.clear();
+    new (&busy_) std::mutex();
+    new (&sleep_) std::mutex();
+    new (&wake_) std::condition_variable();
+    sleeping_ = 0;
+    inside_ = false;
+  }
+
+ private:
+  void start() {
+    stopping_ = false;
+    const uint32_t seen = generation_.load();
+    for (int worker = 1; worker < size(); worker++) threads_.emplace_back([this, worker, seen] { loop(worker, seen); });
+  }
+
+  void stop() {
+    if (threads_.empty()) return;
+    stopping_ = true;
+    generation_.fetch_add(1);
+    { const std::lock_guard<std::mutex> lock(sleep_); }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+  void loop(int worker, uint32_t seen) {
+    inside_ = true;
+    for (;;) {
+      for (int spins = 0; spins < SPINS && generation_.load(std::memory_order_acquire) == seen; spins++) pause();
+      if (generation_.load(std::memory_order_acquire) == seen) {
+        std::unique_lock<std::mutex> lock(sleep_);
+        sleeping_.fetch_add(1, std::memory_order_seq_cst);
+        wake_.wait(lock, [&] { return generation_.load(std::memory_order_seq_cst) != seen; });
+        sleeping_.fetch_sub(1, std::memory_order_relaxed);
+      }
+      seen++;
+      if (stopping_) return;
+      work(worker);
+      working_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  void work(int worker) {
+    for (;;) {
+      const int64_t chunk = next_.fetch_add(1, std::memory_order_relaxed);
+      if (chunk >= chunks_) return;
+      function_(context_, chunk, worker);
+    }
+  }
+
+  static thread_local bool inside_;
+  std::atomic<int> size_{default_threads()};
+  std::vector<std::thread> threads_;
+  std::mutex busy_, sleep_;
+  std::condition_variable wake_;
+  std::atomic<uint32_t> generation_{0};
+  std::atomic<int> sleeping_{0}, working_{0};
+  std::atomic<bool> stopping_{false};
+  std::atomic<int64_t> next_{0};
+  int64_t chunks_ = 0;
+  void* context_ = nullptr;
+  detail::ChunkFunction function_ = nullptr;
+};
+thread_local bool Pool::inside_ = false;
+
+Pool& pool() {
+  // Never destroyed: at exit the workers may outlive static destructors.
+  static Pool* instance = [] {
+    Pool* made = new Pool;
+    pthread_atfork(nullptr, nullptr, [] { pool().forget(); });
+    return made;
+  }();
+  return *instance;
+}
+
+}  // namespace
+
+int num_threads() { return pool().size(); }
+void set_num_threads(int n) { pool().resize(n); }
+
+void detail::parallel_chunks(int64_t chunks, void* context, ChunkFunction function) {
+  pool().run(chunks, context, function);
+}
+
+}  // namespace coolnn

@@ -1,0 +1,171 @@
+// One vector type on compiler vector extensions. Included only by kernels/*.cpp, which are compiled once per
+// instruction set inside their own namespace; nothing here may instantiate a C++ library template.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace coolnn {
+namespace COOLNN_ISA {
+
+#if defined(__AVX512F__)
+constexpr int VL = 16;         // floats in a vector
+constexpr int REGISTERS = 32;  // vector registers that a tile may count on
+#elif defined(__AVX2__)
+constexpr int VL = 8;
+constexpr int REGISTERS = 16;
+#elif defined(__aarch64__)
+constexpr int VL = 4;
+constexpr int REGISTERS = 32;
+#else
+constexpr int VL = 4;
+constexpr int REGISTERS = 16;
+#endif
+
+#define INLINE __attribute__((always_inline)) inline
+
+typedef float vf __attribute__((vector_size(VL * 4)));
+typedef int32_t vi __attribute__((vector_size(VL * 4)));
+typedef float vf_unaligned __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+typedef int32_t vi_unaligned __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+
+static INLINE vf load(const float* p) { return *(const vf_unaligned*)p; }
+static INLINE void store(float* p, vf x) { *(vf_unaligned*)p = x; }
+static INLINE vi load_int(const int32_t* p) { return *(const vi_unaligned*)p; }
+static INLINE void store_int(int32_t* p, vi x) { *(vi_unaligned*)p = x; }
+static INLINE vf broadcast(float x) { return x - (vf){}; }  // folds to one broadcast instruction
+static INLINE vi broadcast_int(int32_t x) { return x - (vi){}; }
+static INLINE vf zero() { return (vf){}; }
+static INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }  // contracted to one instruction where there is one
+static INLINE vf max(vf a, vf b) { return a > b ? a : b; }    // b if either is NaN
+static INLINE vf min(vf a, vf b) { return a < b ? a : b; }
+static INLINE vf select(vi mask, vf yes, vf no) { return mask ? yes : no; }
+static INLINE vi as_int(vf x) { return (vi)x; }
+static INLINE vf as_float(vi x) { return (vf)x; }
+static INLINE vf abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
+static INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+static INLINE void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+// The first n (0 <= n < VL) lanes; the other lanes read as zero and are not touched in memory.
+static INLINE vf load_partial(const float* p, int n) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+#else
+  vf x = {};
+  for (int i = 0; i < n; i++) x[i] = p[i];
+  return x;
+#endif
+}
+static INLINE void store_partial(float* p, vf x, int n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)x);
+#else
+  for (int i = 0; i < n; i++) p[i] = x[i];
+#endif
+}
+// A store that does not fetch the line first and leaves the cache alone; p is aligned to a whole vector.
+static INLINE void stream(float* p, vf x) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, (__m512)x);
+#elif defined(__AVX2__)
+  _mm256_stream_ps(p, (__m256)x);
+#else
+  store(p, x);
+#endif
+}
+static INLINE void stream_fence() {
+#if defined(__AVX2__) || defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+
+// Horizontal results, in a fixed order (pairwise), so that they do not depend on the compiler's mood.
+static INLINE float sum_lanes(vf x) {
+  float lane[VL];
+  store(lane, x);
+  for (int half = VL / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+  return lane[0];
+}
+static INLINE float max_lanes(vf x) {
+  float m = x[0];
+  for (int i = 1; i < VL; i++) m = x[i] > m ? x[i] : m;
+  return m;
+}
+
+static INLINE vf sqrt(vf x) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__)
+  return (vf)_mm256_sqrt_ps((__m256)x);
+#else
+  for (int i = 0; i < VL; i++) x[i] = __builtin_sqrtf(x[i]);
+  return x;
+#endif
+}
+
+// Nearest integer, ties to even, for |x| < 2^22.
+static INLINE vf round_small(vf x) {
+  const vf magic = broadcast(12582912.0f);  // 1.5 * 2^23
+  return (x + magic) - magic;
+}
+
+// exp(x), relative error below 2 units in the last place; 0 below -87.34 (no subnormals), infinity above 88.72, NaN kept.
+static INLINE vf exp(vf x) {
+  vf clamped = select(x < broadcast(-87.33654f), broadcast(-87.33654f), x);
+  clamped = select(clamped > broadcast(88.72283f), broadcast(88.72283f), clamped);
+  const vf n = round_small(clamped * broadcast(1.44269504088896341f));
+  vf r = fma(n, broadcast(-0.693359375f), clamped);  // Cody and Waite: ln 2 in two pieces
+  r = fma(n, broadcast(2.12194440e-4f), r);
+  vf p = broadcast(1.9875691500e-4f);
+  p = fma(p, r, broadcast(1.3981999507e-3f));
+  p = fma(p, r, broadcast(8.3334519073e-3f));
+  p = fma(p, r, broadcast(4.1665795894e-2f));
+  p = fma(p, r, broadcast(1.6666665459e-1f));
+  p = fma(p, r, broadcast(5.0000001201e-1f));
+  p = fma(p, r * r, r) + broadcast(1.0f);
+  // 2^n in two factors, so that n = 128 does not overflow on its own.
+  const vi half = __builtin_convertvector(n, vi) >> 1;
+  const vi rest = __builtin_convertvector(n, vi) - half;
+  vf y = p * as_float((half + 127) << 23) * as_float((rest + 127) << 23);
+  y = select(x < broadcast(-87.33654f), zero(), y);
+  y = select(x > broadcast(88.72283f), broadcast(__builtin_inff()), y);
+  return select(x == x, y, x);
+}
+
+// log(x), relative error below 2 units in the last place; -infinity at 0, NaN below 0.
+static INLINE vf log(vf x) {
+  const vi subnormal = x < broadcast(1.17549435e-38f);
+  const vf scaled = select(subnormal, x * broadcast(8388608.0f), x);
+  vi bits = as_int(scaled);
+  vi exponent = ((bits >> 23) & 255) - 126;
+  vf m = as_float((bits & 0x007fffff) | 0x3f000000);  // [0.5, 1)
+  const vi low = m < broadcast(0.707106781186547524f);
+  exponent = exponent + low;  // a true lane is -1
+  m = select(low, m + m, m) - broadcast(1.0f);
+  const vf e = __builtin_convertvector(exponent, vf) - select(subnormal, broadcast(23.0f), zero());
+  const vf z = m * m;
+  vf p = broadcast(7.0376836292e-2f);
+  p = fma(p, m, broadcast(-1.1514610310e-1f));
+  p = fma(p, m, broadcast(1.1676998740e-1f));
+  p = fma(p, m, broadcast(-1.2420140846e-1f));
+  p = fma(p, m, broadcast(1.4249322787e-1f));
+  p = fma(p, m, broadcast(-1.6668057665e-1f));
+  p = fma(p, m, broadcast(2.0000714765e-1f));
+  p = fma(p, m, broadcast(-2.4999993993e-1f));
+  p = fma(p, m, broadcast(3.3333331174e-1f));
+  vf y = p * m * z;
+  y = fma(e, broadcast(-2.12194440e-4f), y);
+  y = fma(z, broadcast(-0.5f), y);
+  y = m + y;
+  y = fma(e, broadcast(0.693359375f), y);
+  y = select(x == broadcast(__builtin_inff()), x, y);
+  y = select(x == zero(), broadcast(-__builtin_inff()), y);
+  y = select(x < zero(), broadcast(__builtin_nanf("")), y);
+  return select(x == x, y, x);
+}
+
+}  // namespace COOLNN_ISA
+}  // namespace coolnn

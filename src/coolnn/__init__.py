@@ -1,0 +1,60 @@
+"""coolnn, Cool Neural Networks: train, look inside and ship convolutional networks on the computer you have."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from . import ops
+from .autograd import grad, is_grad_enabled, no_grad, record, set_grad_enabled
+from .options import get_num_threads, options, set_num_threads
+from .spec import Spec, boolean, float32, float64, int32, int64, uint8
+from .tensor import Tensor, from_dlpack, from_numpy, meta, ones, tensor, zeros
+
+__version__ = "0.1.0"
+
+# Loaded when first used, so that `import coolnn` is instant.
+_MODULES = ("data", "formats", "models", "nn", "optim", "tasks", "train")
+_NAMES = {
+    "gradcheck": "gradcheck",
+    "load": "formats.model_file",
+    "manual_seed": "random",
+    "save": "formats.model_file",
+    "summary": "nn.summary",
+    "Trainer": "train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'coolnn' has no attribute '{name}'")
+
+
+__all__ = [
+    "Spec",
+    "Tensor",
+    "boolean",
+    "float32",
+    "float64",
+    "from_dlpack",
+    "from_numpy",
+    "get_num_threads",
+    "grad",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "meta",
+    "no_grad",
+    "ones",
+    "ops",
+    "options",
+    "record",
+    "set_grad_enabled",
+    "set_num_threads",
+    "tensor",
+    "uint8",
+    "zeros",
+]

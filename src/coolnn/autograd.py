@@ -1,0 +1,384 @@
+"""Running operations, recording them, and going backward through the record by the chain rule."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .ops.op import Op
+from .spec import DTYPE_CODES, Spec, float32, float64
+from .tensor import Tensor
+
+Hook = Callable[[Tensor], "Tensor | None"]
+
+
+class _State(threading.local):
+    """What is switched on in this thread."""
+
+    grad_enabled = True
+    recorder: list[Call] | None = None
+
+
+_state = _State()
+
+
+# --- running one operation -------------------------------------------------------------------------------------------
+
+
+class Call:
+    """One use of an operation: what a chain rule, a summary and an explanation see."""
+
+    __slots__ = ("attributes", "inputs", "needs", "op", "outputs")
+
+    def __init__(
+        self,
+        op: Op,
+        inputs: tuple[Tensor | None, ...],
+        outputs: tuple[Tensor, ...],
+        attributes: dict[str, Any],
+        needs: tuple[bool, ...] = (),
+    ) -> None:
+        self.op = op
+        self.inputs: tuple[Any, ...] = inputs
+        self.outputs = outputs
+        self.attributes = attributes
+        self.needs = needs  # for each input: is its gradient wanted?
+
+
+class Prepared:
+    """An operation made ready for given shapes: output specs and kernel, found once and kept."""
+
+    __slots__ = ("alias", "kernel", "outputs")
+
+    def __init__(self, op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any]) -> None:
+        inferred = op.infer(*inputs, **attributes)
+        self.outputs: tuple[Spec, ...] = (inferred,) if isinstance(inferred, Spec) else tuple(inferred)
+        self.kernel: _core.Kernel | None = None
+        self.alias = op.alias(*inputs, **attributes)
+        if self.alias:
+            return
+        present = [spec for spec in (*inputs, *self.outputs) if spec is not None]
+        if any(s.dtype == float32 for s in present) and not any(s.dtype == float64 for s in present):
+            self.kernel = _core.prepare(
+                op.name,
+                attributes,
+                tuple(s and (DTYPE_CODES[s.dtype], s.shape) for s in inputs),
+                tuple((DTYPE_CODES[s.dtype], s.shape) for s in self.outputs),
+            )
+
+
+_CACHE_LIMIT = 4096
+_cache: OrderedDict[Any, Prepared] = OrderedDict()
+
+
+def clear_kernel_cache() -> None:
+    """Forgets all prepared kernels; needed after a change of instruction set or options."""
+    _cache.clear()
+
+
+def prepare(op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any]) -> Prepared:
+    """The prepared form of an operation for these input specs and attributes, from the cache if it is there."""
+    key = (op, inputs, tuple(attributes.values()))
+    found = _cache.get(key)
+    if found is None:
+        found = _cache[key] = Prepared(op, inputs, attributes)
+        if len(_cache) > _CACHE_LIMIT:
+            _cache.popitem(last=False)
+    return found
+
+
+def _run_reference(
+    op: Op, inputs: tuple[Tensor | None, ...], specs: tuple[Spec, ...], attributes: dict[str, Any]
+) -> tuple[Tensor, ...]:
+    arrays = tuple(None if t is None else t.numpy() for t in inputs)
+    results = op.reference(*arrays, **attributes)
+    if not isinstance(results, tuple):
+        results = (results,)
+    for result, spec in zip(results, specs, strict=True):
+        if np.shape(result) != spec.shape:
+            raise ValueError(f"{op.name}: reference gave shape {np.shape(result)}, shape rule said {spec.shape}")
+    return tuple(
+        Tensor.from_array(np.asarray(result, dtype=spec.dtype)) for result, spec in zip(results, specs, strict=True)
+    )
+
+
+def apply_all(op: Op, *inputs: Tensor | None, **attributes: Any) -> tuple[Tensor, ...]:
+    """Runs an operation on tensors, records it if a gradient may be wanted, and gives all of its outputs."""
+    prepared = prepare(op, tuple([None if t is None else t.spec for t in inputs]), attributes)
+    specs = prepared.outputs
+    if any([t is not None and t._buffer is None for t in inputs]):
+        outputs = tuple([Tensor(None, spec) for spec in specs])
+    elif prepared.alias:
+        outputs = (Tensor(inputs[0]._buffer, specs[0]),)  # type: ignore[union-attr]  # an alias has an input
+    elif prepared.kernel is not None:
+        buffers = prepared.kernel.run(tuple([None if t is None else t._buffer for t in inputs]))
+        outputs = tuple([Tensor(b, s) for b, s in zip(buffers, specs, strict=True)])
+    else:
+        outputs = _run_reference(op, inputs, specs, attributes)
+    if _state.grad_enabled and any([t is not None and t.requires_grad for t in inputs]):
+        node = Node(op, inputs, outputs, attributes)
+        for index, output in enumerate(outputs):
+            if output.dtype.kind == "f":
+                output.requires_grad = True
+                output._node = node
+                output._index = index
+    if _state.recorder is not None:
+        _state.recorder.append(Call(op, inputs, outputs, attributes))
+    return outputs
+
+
+def apply(op: Op, *inputs: Tensor | None, **attributes: Any) -> Tensor:
+    """Runs an operation on tensors and gives its first output; the others, if any, serve its chain rule."""
+    return apply_all(op, *inputs, **attributes)[0]
+
+
+def apply_into(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...], **attributes: Any) -> None:
+    """Runs an operation into existing tensors (which may be its inputs, where it works in place), outside the graph."""
+    prepared = prepare(op, tuple([None if t is None else t.spec for t in inputs]), attributes)
+    if prepared.kernel is not None:
+        prepared.kernel.run_into(
+            tuple([None if t is None else t._buffer for t in inputs]),
+            tuple([o._buffer for o in outputs]),  # type: ignore[misc]  # outputs have memory
+        )
+        return
+    for output, result in zip(outputs, _run_reference(op, inputs, prepared.outputs, attributes), strict=True):
+        output.copy_(result)
+
+
+# --- the record ------------------------------------------------------------------------------------------------------
+
+_sequence = itertools.count()
+
+
+class Node:
+    """An operation that was run: an inner node of the computation graph, with what its chain rule needs."""
+
+    __slots__ = ("__weakref__", "attributes", "hooks", "inputs", "needs", "op", "outputs", "released", "sequence")
+
+    def __init__(
+        self, op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...], attributes: dict[str, Any]
+    ) -> None:
+        self.op = op
+        self.attributes = attributes
+        keep = op.saves_inputs
+        # What the chain rule does not read is kept as its place in the graph only, so that its memory can go.
+        self.inputs: tuple[Tensor | None, ...] = tuple(
+            [t if t is None or keep is None or i in keep else t._place() for i, t in enumerate(inputs)]
+        )
+        self.needs = tuple([t is not None and t.requires_grad for t in inputs])
+        # Copies without a node: an output that pointed to this node would make a cycle and outlive its use.
+        self.outputs: tuple[Tensor, ...] = tuple(
+            [Tensor(o._buffer if op.saves_outputs else None, o.spec) for o in outputs]
+        )
+        self.hooks: dict[int, list[Hook]] = {}
+        self.sequence = next(_sequence)
+        self.released = False
+
+    def backward(self, grads: list[Tensor | None], retain: bool) -> tuple[Tensor | None, ...]:
+        """The gradients for the inputs from those for the outputs."""
+        if self.released:
+            raise RuntimeError(
+                f"backward a second time through '{self.op.name}': its values were freed by the first; "
+                "call the first one with retain_graph=True"
+            )
+        outputs = self.outputs
+        if _state.grad_enabled:  # the chain rule itself is to be differentiated
+            outputs = tuple([o._linked(self, i) for i, o in enumerate(outputs)])
+        call = Call(self.op, self.inputs, outputs, self.attributes, self.needs)
+        result = self.op.vjp(call, *grads)
+        if not isinstance(result, tuple) or len(result) != len(self.inputs):
+            raise RuntimeError(
+                f"the chain rule of '{self.op.name}' must return a tuple of {len(self.inputs)} gradients, one for each input"
+            )
+        if not retain:
+            self.released = True
+            self.inputs = tuple([t if t is None else t._place() for t in self.inputs])
+            self.outputs = tuple([Tensor(None, o.spec) for o in self.outputs])
+        return result
+
+
+# --- going backward --------------------------------------------------------------------------------------------------
+
+
+def _run_hooks(hooks: Sequence[Hook] | None, grad: Tensor) -> Tensor:
+    for hook in hooks or ():
+        replaced = hook(grad)
+        if replaced is not None:
+            grad = replaced
+    return grad
+
+
+def _check_gradient(grad: Tensor, tensor: Tensor, op: str) -> None:
+    if grad.shape != tensor.shape:
+        raise RuntimeError(
+            f"the chain rule of '{op}' gave a gradient of shape {grad.shape} for an input of {tensor.shape}"
+        )
+
+
+def backpropagate(
+    outputs: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    inputs: Sequence[Tensor] | None,
+    retain_graph: bool,
+    create_graph: bool,
+) -> list[Tensor | None]:
+    """Carries gradients from outputs to leaves in reverse order of execution, summing where a value was used twice.
+
+    With `inputs` the gradients of those are returned and no `.grad` is touched; without, `.grad` of all leaves grows.
+    """
+    pending: dict[Node, list[Tensor | None]] = {}
+    heap: list[tuple[int, Node]] = []
+    leaves: dict[int, tuple[Tensor, Tensor]] = {}
+    wanted: dict[Any, int] = {}
+    found: list[Tensor | None] = [None] * len(inputs or ())
+    for position, tensor in enumerate(inputs or ()):
+        wanted[(tensor._node, tensor._index) if tensor._node is not None else id(tensor)] = position
+
+    def arrive(tensor: Tensor, grad: Tensor) -> None:
+        node = tensor._node
+        if node is None:
+            if tensor.requires_grad:
+                known = leaves.get(id(tensor))
+                leaves[id(tensor)] = (tensor, grad if known is None else known[1] + grad)
+            return
+        waiting = pending.get(node)
+        if waiting is None:
+            waiting = pending[node] = [None] * len(node.outputs)
+            heapq.heappush(heap, (-node.sequence, node))
+        before = waiting[tensor._index]
+        waiting[tensor._index] = grad if before is None else before + grad
+
+    with set_grad_enabled(create_graph):
+        for output, grad in zip(outputs, grads, strict=True):
+            arrive(output, grad)
+        while heap:
+            node = heapq.heappop(heap)[1]
+            waiting = pending.pop(node)
+            for index, waiting_grad in enumerate(waiting):
+                if waiting_grad is None:
+                    continue
+                hooked = waiting[index] = _run_hooks(node.hooks.get(index), waiting_grad)
+                asked = wanted.get((node, index))
+                if asked is not None:
+                    found[asked] = hooked
+            targets = node.inputs
+            for target, target_grad in zip(targets, node.backward(waiting, retain_graph), strict=True):
+                if target is not None and target_grad is not None and target.requires_grad:
+                    _check_gradient(target_grad, target, node.op.name)
+                    arrive(target, target_grad)
+        for leaf, leaf_grad in leaves.values():
+            leaf_grad = _run_hooks(leaf._hooks, leaf_grad)
+            if inputs is not None:
+                if id(leaf) in wanted:
+                    found[wanted[id(leaf)]] = leaf_grad
+            else:
+                leaf.grad = leaf_grad if leaf.grad is None else leaf.grad + leaf_grad
+    return found
+
+
+def _start_gradient(output: Tensor, grad: Tensor | None) -> Tensor:
+    if not output.requires_grad:
+        raise RuntimeError(
+            "this tensor does not depend on any tensor with requires_grad=True, so there is nothing to differentiate"
+        )
+    if grad is None:
+        if output.size != 1:
+            raise RuntimeError(
+                f"backward from a tensor of shape {output.shape} needs a gradient of that shape; "
+                "only for a single number is it 1 by itself"
+            )
+        return Tensor.from_array(np.ones(output.shape, output.dtype))
+    if grad.shape != output.shape:
+        raise RuntimeError(f"the gradient has shape {grad.shape}, the tensor {output.shape}")
+    return grad
+
+
+def backward(
+    tensor: Tensor, gradient: Tensor | None = None, retain_graph: bool = False, create_graph: bool = False
+) -> None:
+    """Adds the derivative of `tensor` to `.grad` of every leaf that it depends on."""
+    backpropagate([tensor], [_start_gradient(tensor, gradient)], None, retain_graph or create_graph, create_graph)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The derivatives of `outputs` with respect to `inputs`, without touching any `.grad`.
+
+    Returns a tuple with one tensor for each input, of the input's shape. `grad_outputs` weights the outputs (needed where
+    an output has more than one element). Raises RuntimeError where an input does not take part, unless `allow_unused`.
+
+    >>> import coolnn as cool
+    >>> x = cool.tensor([3.0], requires_grad=True)
+    >>> (dx,) = cool.grad((x * x).sum(), x)
+    >>> float(dx)
+    6.0
+    """
+    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    starts = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs or [None] * len(outs))
+    start = [_start_gradient(o, g) for o, g in zip(outs, starts, strict=True)]
+    found = backpropagate(outs, start, ins, retain_graph or create_graph, create_graph)
+    if not allow_unused:
+        for position, result in enumerate(found):
+            if result is None:
+                raise RuntimeError(
+                    f"input {position} does not take part in the outputs; pass allow_unused=True to get None"
+                )
+    return tuple(found)
+
+
+# --- switches --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def set_grad_enabled(enabled: bool) -> Iterator[None]:
+    """Switches recording for gradients on or off inside a `with` block (or a decorated function)."""
+    before = _state.grad_enabled
+    _state.grad_enabled = enabled
+    try:
+        yield
+    finally:
+        _state.grad_enabled = before
+
+
+def no_grad() -> contextlib.AbstractContextManager[None]:
+    """Inside `with no_grad():` nothing is recorded: less memory, no backward.
+
+    >>> import coolnn as cool
+    >>> x = cool.tensor([1.0], requires_grad=True)
+    >>> with cool.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+    return set_grad_enabled(False)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded for gradients in this thread."""
+    return _state.grad_enabled
+
+
+@contextlib.contextmanager
+def record() -> Iterator[list[Call]]:
+    """Collects every operation that runs in this thread inside the `with` block, in order."""
+    before = _state.recorder
+    calls: list[Call] = []
+    _state.recorder = calls
+    try:
+        yield calls
+    finally:
+        _state.recorder = before

@@ -1,0 +1,155 @@
+"""What an operation is: one object that holds everything anyone needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+
+from ..spec import Shape, Spec, float32
+
+if TYPE_CHECKING:
+    from ..autograd import Call
+    from ..tensor import Tensor
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Cost(NamedTuple):
+    """What one run takes: multiply-adds, and bytes read and written."""
+
+    macs: int
+    bytes: int
+
+
+class Op:
+    """An operation: shape rule, chain rule, reference, cost and names, in one place.
+
+    A subclass gives at least `name`, `infer` and `reference`; with `vjp` it can be differentiated. The engine's kernel
+    is found by the operation's name; where there is none for the given types or shapes, the reference runs.
+    """
+
+    name: ClassVar[str]
+    #: The ONNX operator that this corresponds to, if there is one.
+    onnx: ClassVar[str | None] = None
+    #: Which inputs the chain rule reads the numbers of (None: all), and whether it reads the outputs. All else is freed.
+    saves_inputs: ClassVar[tuple[int, ...] | None] = None
+    saves_outputs: ClassVar[bool] = False
+
+    def infer(self, *args: Any, **kwargs: Any) -> Spec | tuple[Spec, ...]:
+        """Shape rule: the specs of the outputs from those of the inputs (None: absent); raises ValueError that says why."""
+        raise NotImplementedError
+
+    def reference(self, *args: Any, **kwargs: Any) -> Array | tuple[Array, ...]:
+        """The operation in plain NumPy, obviously right; in float64 it is what kernels are tested against."""
+        raise NotImplementedError
+
+    def vjp(self, call: Call, *args: Any) -> tuple[Tensor | None, ...]:
+        """Chain rule: the gradient for each input (None: has none) from those of the outputs, made of operations."""
+        raise NotImplementedError(f"operation '{self.name}' has no chain rule (vjp), so it cannot be differentiated")
+
+    def alias(self, *args: Any, **kwargs: Any) -> bool:
+        """Whether the output has exactly the bytes of the first input, so that it can share its memory (reshape)."""
+        return False
+
+    def macs(self, inputs: tuple[Any, ...], outputs: tuple[Spec, ...], **attributes: Any) -> int:
+        """Multiply-adds of one run; zero for operations that only pass over their elements."""
+        return 0
+
+    def cost(self, inputs: tuple[Spec | None, ...], outputs: tuple[Spec, ...], **attributes: Any) -> Cost:
+        """Multiply-adds, and bytes when every input and output is touched once."""
+        touched = sum(spec.nbytes for spec in (*inputs, *outputs) if spec is not None)
+        return Cost(self.macs(inputs, outputs, **attributes), touched)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+class Sample(NamedTuple):
+    """A random input of a test case: its shape and what its values look like."""
+
+    shape: Shape
+    kind: str = (
+        "normal"  # normal | uniform | integers | boolean | distinct (no two values nearer than the step of a check)
+    )
+    low: float = -1.0
+    high: float = 1.0
+    dtype: np.dtype[Any] = float32
+
+    def draw(self, rng: np.random.Generator) -> Array:
+        """An array of this kind, in float64 for real kinds (cast it to what the test needs)."""
+        if self.kind == "normal":
+            return rng.standard_normal(self.shape)
+        if self.kind == "uniform":
+            return rng.uniform(self.low, self.high, self.shape)
+        if self.kind == "distinct":
+            count = int(np.prod(self.shape))
+            return (rng.permutation(count).reshape(self.shape) - count / 2) * (4.0 / max(count, 1)) + 0.01
+        if self.kind == "integers":
+            return rng.integers(int(self.low), int(self.high), self.shape)
+        if self.kind == "boolean":
+            return rng.random(self.shape) < 0.5
+        raise ValueError(f"unknown kind of sample: {self.kind}")
+
+
+def S(*shape: int, kind: str = "normal", low: float = -1.0, high: float = 1.0) -> Sample:
+    """Short for Sample: S(2, 3, 8, 8), S(5, kind="integers", low=0, high=10)."""
+    return Sample(shape, kind, low, high)
+
+
+class Case:
+    """One way to call a function: positional arguments (Samples where tensors go) and keyword arguments."""
+
+    def __init__(self, *args: Any, gradient: bool = True, **kwargs: Any) -> None:
+        self.args = args
+        self.kwargs = kwargs
+        self.gradient = gradient  # False where the gradient is not defined or not finite
+
+    def __repr__(self) -> str:
+        parts = [str(list(a.shape)) if isinstance(a, Sample) else repr(a) for a in self.args]
+        parts += [f"{k}={list(v.shape) if isinstance(v, Sample) else v!r}" for k, v in self.kwargs.items()]
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A public function of `coolnn.ops` with its cases: one list serves tests, gradient checks, benchmarks and docs."""
+
+    name: str
+    call: Callable[..., Any]
+    cases: tuple[Case, ...]
+    torch: str | None  # dotted name below `torch` of the function with the same meaning, if there is one
+    rtol: float  # bound on max|error| / max|reference| of the float32 kernel, for these cases
+    families: tuple[str, ...] = field(default=())
+
+
+#: Every operation by name, and every public function by name.
+OPS: dict[str, Op] = {}
+FUNCTIONS: dict[str, Function] = {}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+O = TypeVar("O", bound=Op)
+
+
+def define(cls: type[O]) -> O:
+    """Makes the one object of an operation's class and enters it in the registry."""
+    op = cls()
+    if op.name in OPS:
+        raise ValueError(f"operation '{op.name}' is already registered")
+    OPS[op.name] = op
+    return op
+
+
+def function(*cases: Case, torch: str | None = None, rtol: float = 1e-6) -> Callable[[F], F]:
+    """Marks a public function of `coolnn.ops` and keeps its cases beside it."""
+
+    def mark(call: F) -> F:
+        name = call.__name__.rstrip("_")
+        FUNCTIONS[name] = Function(name, call, cases, torch, rtol, (call.__module__.rsplit(".", 1)[-1],))
+        return call
+
+    return mark
