@@ -4,7 +4,16 @@
 #include <string>
 #include <vector>
 
+#include "kernels/conv.h"
 #include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "kernels/movement.h"
+#include "kernels/normalization.h"
+#include "kernels/optimizer.h"
+#include "kernels/pool.h"
+#include "kernels/reduce.h"
+#include "kernels/softmax.h"
+#include "kernels/winograd.h"
 
 namespace coolnn {
 
@@ -12,6 +21,15 @@ struct IsaTable {
   const char* name;
   int vector_floats;
   const ElementwiseTable& elementwise;
+  const ReduceTable& reduce;
+  const MovementTable& movement;
+  const GemmTable& gemm;
+  const ConvTable& conv;
+  const WinogradTable& winograd;
+  const PoolTable& pool;
+  const NormalizationTable& normalization;
+  const SoftmaxTable& softmax;
+  const OptimizerTable& optimizer;
 };
 
 const IsaTable& isa();                     // the table in use

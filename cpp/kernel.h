@@ -109,5 +109,13 @@ struct FamilyEntry {
 };
 using Family = std::vector<FamilyEntry>;
 Family elementwise_family();
+Family reduce_family();
+Family movement_family();
+Family gemm_family();
+Family conv_family();
+Family pool_family();
+Family normalization_family();
+Family softmax_family();
+Family optimizer_family();
 
 }  // namespace coolnn

@@ -11,12 +11,30 @@ namespace COOLNN_ISA {
 #define TEXT(x) TEXT_(x)
 
 extern const ElementwiseTable elementwise_table;
+extern const ReduceTable reduce_table;
+extern const MovementTable movement_table;
+extern const GemmTable gemm_table;
+extern const ConvTable conv_table;
+extern const WinogradTable winograd_table;
+extern const PoolTable pool_table;
+extern const NormalizationTable normalization_table;
+extern const SoftmaxTable softmax_table;
+extern const OptimizerTable optimizer_table;
 
 extern const IsaTable table;
 const IsaTable table = {
     TEXT(COOLNN_ISA),
     VL,
     elementwise_table,
+    reduce_table,
+    movement_table,
+    gemm_table,
+    conv_table,
+    winograd_table,
+    pool_table,
+    normalization_table,
+    softmax_table,
+    optimizer_table,
 };
 
 }  // namespace COOLNN_ISA

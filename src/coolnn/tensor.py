@@ -56,7 +56,7 @@ class Tensor:
         if self._buffer is None:
             raise RuntimeError(f"this tensor ({self.spec}) has a shape but no numbers")
         order = storage_order(self.ndim)
-        stored = np.frombuffer(self._buffer, self.dtype, self.spec.size).reshape([self.shape[i] for i in order])
+        stored = np.frombuffer(memoryview(self._buffer), self.dtype, self.spec.size).reshape([self.shape[i] for i in order])
         return stored.transpose(logical_order(self.ndim))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:

@@ -4,4 +4,26 @@ Names, argument order and meaning are those of PyTorch's functional API wherever
 """
 
 from .activation import *
-from .op import FUNCTIONS, OPS, Case, Cost, Function, Op, S, Sample, define, function
+from .conv import *
+from .dropout import *
+from .elementwise import *
+from .index import *
+from .linear import *
+from .loss import *
+from .normalization import *
+from .op import FUNCTIONS as FUNCTIONS
+from .op import OPS as OPS
+from .op import Case as Case
+from .op import Cost as Cost
+from .op import Function as Function
+from .op import Op as Op
+from .op import S as S
+from .op import Sample as Sample
+from .op import define as define
+from .op import function as function
+from .pad import *
+from .pool import *
+from .reduce import *
+from .resize import *
+from .shape import *
+from .softmax import *

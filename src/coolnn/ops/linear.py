@@ -1,0 +1,5 @@
+"""Matrix products and fully connected layers."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
