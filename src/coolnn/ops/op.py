@@ -100,12 +100,25 @@ def S(*shape: int, kind: str = "normal", low: float = -1.0, high: float = 1.0) -
 
 
 class Case:
-    """One way to call a function: positional arguments (Samples where tensors go) and keyword arguments."""
+    """One way to call a function: positional arguments (Samples where tensors go) and keyword arguments.
 
-    def __init__(self, *args: Any, gradient: bool = True, **kwargs: Any) -> None:
+    gradient: False where the gradient is not defined or not finite; fixed: the arguments, by position or name, that are
+    not differentiated, such as running statistics; torch: False where PyTorch has no such call.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        gradient: bool = True,
+        fixed: tuple[int | str, ...] = (),
+        torch: bool = True,
+        **kwargs: Any,
+    ) -> None:
         self.args = args
         self.kwargs = kwargs
-        self.gradient = gradient  # False where the gradient is not defined or not finite
+        self.gradient = gradient
+        self.fixed = fixed
+        self.torch = torch
 
     def __repr__(self) -> str:
         parts = [str(list(a.shape)) if isinstance(a, Sample) else repr(a) for a in self.args]
