@@ -56,11 +56,12 @@ class Call:
 class Prepared:
     """An operation made ready for given shapes: output specs and kernel, found once and kept."""
 
-    __slots__ = ("alias", "kernel", "outputs")
+    __slots__ = ("alias", "kernel", "outputs", "real")
 
     def __init__(self, op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any]) -> None:
         inferred = op.infer(*inputs, **attributes)
         self.outputs: tuple[Spec, ...] = (inferred,) if isinstance(inferred, Spec) else tuple(inferred)
+        self.real = any(spec.dtype.kind == "f" for spec in self.outputs)  # only real numbers have gradients
         self.kernel: _core.Kernel | None = None
         self.alias = op.alias(*inputs, **attributes)
         if self.alias:
@@ -99,15 +100,17 @@ def _run_reference(
     op: Op, inputs: tuple[Tensor | None, ...], specs: tuple[Spec, ...], attributes: dict[str, Any]
 ) -> tuple[Tensor, ...]:
     arrays = tuple(None if t is None else t.numpy() for t in inputs)
-    results = op.reference(*arrays, **attributes)
-    if not isinstance(results, tuple):
-        results = (results,)
-    for result, spec in zip(results, specs, strict=True):
-        if np.shape(result) != spec.shape:
-            raise ValueError(f"{op.name}: reference gave shape {np.shape(result)}, shape rule said {spec.shape}")
-    return tuple(
-        Tensor.from_array(np.asarray(result, dtype=spec.dtype)) for result, spec in zip(results, specs, strict=True)
-    )
+    with np.errstate(all="ignore"):  # the logarithm of a negative number is nan here as in a kernel, not a warning
+        results = op.reference(*arrays, **attributes)
+        if not isinstance(results, tuple):
+            results = (results,)
+        for result, spec in zip(results, specs, strict=True):
+            if np.shape(result) != spec.shape:
+                raise ValueError(f"{op.name}: reference gave shape {np.shape(result)}, shape rule said {spec.shape}")
+        made = [np.asarray(r, spec.dtype) for r, spec in zip(results, specs, strict=True)]
+    # A view of an input gets memory of its own: an optimizer may later write over the input.
+    present = [a for a in arrays if a is not None]
+    return tuple([Tensor.from_array(m.copy() if any(np.may_share_memory(m, a) for a in present) else m) for m in made])
 
 
 def apply_all(op: Op, *inputs: Tensor | None, **attributes: Any) -> tuple[Tensor, ...]:
@@ -123,7 +126,7 @@ def apply_all(op: Op, *inputs: Tensor | None, **attributes: Any) -> tuple[Tensor
         outputs = tuple([Tensor(b, s) for b, s in zip(buffers, specs, strict=True)])
     else:
         outputs = _run_reference(op, inputs, specs, attributes)
-    if _state.grad_enabled and any([t is not None and t.requires_grad for t in inputs]):
+    if prepared.real and _state.grad_enabled and any([t is not None and t.requires_grad for t in inputs]):
         node = Node(op, inputs, outputs, attributes)
         for index, output in enumerate(outputs):
             if output.dtype.kind == "f":
@@ -168,12 +171,12 @@ class Node:
     ) -> None:
         self.op = op
         self.attributes = attributes
-        keep = op.saves_inputs
+        needs = self.needs = tuple([t is not None and t.requires_grad for t in inputs])
+        keep = op.saves(needs)
         # What the chain rule does not read is kept as its place in the graph only, so that its memory can go.
         self.inputs: tuple[Tensor | None, ...] = tuple(
             [t if t is None or keep is None or i in keep else t._place() for i, t in enumerate(inputs)]
         )
-        self.needs = tuple([t is not None and t.requires_grad for t in inputs])
         # Copies without a node: an output that pointed to this node would make a cycle and outlive its use.
         self.outputs: tuple[Tensor, ...] = tuple(
             [Tensor(o._buffer if op.saves_outputs else None, o.spec) for o in outputs]
@@ -196,7 +199,8 @@ class Node:
         result = self.op.vjp(call, *grads)
         if not isinstance(result, tuple) or len(result) != len(self.inputs):
             raise RuntimeError(
-                f"the chain rule of '{self.op.name}' must return a tuple of {len(self.inputs)} gradients, one for each input"
+                f"the chain rule of '{self.op.name}' must return a tuple of {len(self.inputs)} gradients, "
+                "one for each input"
             )
         if not retain:
             self.released = True
@@ -318,8 +322,8 @@ def grad(
 ) -> tuple[Tensor | None, ...]:
     """The derivatives of `outputs` with respect to `inputs`, without touching any `.grad`.
 
-    Returns a tuple with one tensor for each input, of the input's shape. `grad_outputs` weights the outputs (needed where
-    an output has more than one element). Raises RuntimeError where an input does not take part, unless `allow_unused`.
+    Returns a tuple with one tensor for each input, of the input's shape. `grad_outputs` weights the outputs (needed
+    where one has more than one element). Raises RuntimeError where an input does not take part, unless `allow_unused`.
 
     >>> import coolnn as cool
     >>> x = cool.tensor([3.0], requires_grad=True)

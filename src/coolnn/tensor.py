@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from .autograd import Node
 
 Array = np.ndarray[Any, np.dtype[Any]]
-#: What an operator accepts beside a tensor.
-Operand = "Tensor | float | int | bool | Array"
+#: What operations take for a tensor.
+Operand: TypeAlias = "Tensor | float | int | bool | Array"
 
 
 class Tensor:
     """A dense array of numbers that operations act on and that remembers, if asked, which operation made it.
 
-    Shapes are PyTorch's: pictures and activations are (N, C, H, W). Memory belongs to the tensor: indexing and reshaping
-    give new tensors, `numpy()` gives a view of this one. Make one with `coolnn.tensor`.
+    Shapes are PyTorch's: pictures and activations are (N, C, H, W). Memory belongs to the tensor: indexing gives new
+    tensors, `numpy()` a view of this one. Make one with `coolnn.tensor`.
     """
 
     __slots__ = ("__weakref__", "_buffer", "_hooks", "_index", "_node", "grad", "requires_grad", "spec")
@@ -56,7 +56,9 @@ class Tensor:
         if self._buffer is None:
             raise RuntimeError(f"this tensor ({self.spec}) has a shape but no numbers")
         order = storage_order(self.ndim)
-        stored = np.frombuffer(memoryview(self._buffer), self.dtype, self.spec.size).reshape([self.shape[i] for i in order])
+        stored = np.frombuffer(memoryview(self._buffer), self.dtype, self.spec.size).reshape(
+            [self.shape[i] for i in order]
+        )
         return stored.transpose(logical_order(self.ndim))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -262,10 +264,10 @@ class Tensor:
         return ops.abs(self)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return ops.eq(self, other)
+        return ops.eq(self, other) if _is_operand(other) else NotImplemented
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return ops.ne(self, other)
+        return ops.ne(self, other) if _is_operand(other) else NotImplemented
 
     def __lt__(self, other: Any) -> Tensor:
         return ops.lt(self, other)
@@ -331,6 +333,14 @@ class Tensor:
         """See `ops.flatten`."""
         return ops.flatten(self, start_dim, end_dim)
 
+    def broadcast_to(self, shape: Shape) -> Tensor:
+        """See `ops.broadcast_to`."""
+        return ops.broadcast_to(self, shape)
+
+    def expand(self, *sizes: int) -> Tensor:
+        """See `ops.expand`."""
+        return ops.expand(self, *sizes)
+
     def permute(self, *dims: Any) -> Tensor:
         """See `ops.permute`."""
         return ops.permute(self, dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims)
@@ -358,6 +368,22 @@ class Tensor:
     def sqrt(self) -> Tensor:
         """See `ops.sqrt`."""
         return ops.sqrt(self)
+
+    def square(self) -> Tensor:
+        """See `ops.square`."""
+        return ops.square(self)
+
+    def sign(self) -> Tensor:
+        """See `ops.sign`."""
+        return ops.sign(self)
+
+    def sin(self) -> Tensor:
+        """See `ops.sin`."""
+        return ops.sin(self)
+
+    def cos(self) -> Tensor:
+        """See `ops.cos`."""
+        return ops.cos(self)
 
     def abs(self) -> Tensor:
         """See `ops.abs`."""
@@ -400,11 +426,15 @@ class Tensor:
         return ops.cast(self, np.int64)
 
 
+def _is_operand(x: object) -> TypeGuard[Operand]:
+    return isinstance(x, Tensor | int | float | np.ndarray | np.generic)
+
+
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Makes a tensor of a copy of `data`: numbers, nested lists, an array, another tensor or anything with DLPack.
 
-    Python floats become float32, NumPy arrays keep their type (float16 becomes float32). Raises TypeError for types that
-    have no tensors, such as text.
+    Python floats become float32, NumPy arrays keep their type (float16 becomes float32). Raises TypeError for types
+    that have no tensors, such as text.
 
     >>> import coolnn as cool
     >>> cool.tensor([[1, 2], [3, 4.5]]).shape
@@ -444,7 +474,7 @@ def from_numpy(array: Array) -> Tensor:
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """A tensor from any object with the DLPack protocol (a PyTorch or JAX array on the CPU), sharing memory if it can."""
+    """A tensor of an object with the DLPack protocol (a PyTorch or JAX array on the CPU), sharing memory if it can."""
     return Tensor.from_array(np.from_dlpack(source))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,15 +31,15 @@ class Op:
     is found by the operation's name; where there is none for the given types or shapes, the reference runs.
     """
 
-    name: ClassVar[str]
+    name: str
     #: The ONNX operator that this corresponds to, if there is one.
-    onnx: ClassVar[str | None] = None
-    #: Which inputs the chain rule reads the numbers of (None: all), and whether it reads the outputs. All else is freed.
-    saves_inputs: ClassVar[tuple[int, ...] | None] = None
-    saves_outputs: ClassVar[bool] = False
+    onnx: str | None = None
+    #: Which inputs the chain rule reads the numbers of (None: all) and whether it reads the outputs; all else is freed.
+    saves_inputs: tuple[int, ...] | None = None
+    saves_outputs: bool = False
 
     def infer(self, *args: Any, **kwargs: Any) -> Spec | tuple[Spec, ...]:
-        """Shape rule: the specs of the outputs from those of the inputs (None: absent); raises ValueError that says why."""
+        """Shape rule: the outputs' specs from those of the inputs (None: absent); raises ValueError that says why."""
         raise NotImplementedError
 
     def reference(self, *args: Any, **kwargs: Any) -> Array | tuple[Array, ...]:
@@ -49,6 +49,13 @@ class Op:
     def vjp(self, call: Call, *args: Any) -> tuple[Tensor | None, ...]:
         """Chain rule: the gradient for each input (None: has none) from those of the outputs, made of operations."""
         raise NotImplementedError(f"operation '{self.name}' has no chain rule (vjp), so it cannot be differentiated")
+
+    def saves(self, needs: tuple[bool, ...]) -> tuple[int, ...] | None:
+        """Which inputs to keep when gradients are wanted for `needs`; less than `saves_inputs` where a rule allows it.
+
+        A product, for example, needs one factor only for the gradient of the other.
+        """
+        return self.saves_inputs
 
     def alias(self, *args: Any, **kwargs: Any) -> bool:
         """Whether the output has exactly the bytes of the first input, so that it can share its memory (reshape)."""
@@ -148,9 +155,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 O = TypeVar("O", bound=Op)
 
 
-def define(cls: type[O]) -> O:
-    """Makes the one object of an operation's class and enters it in the registry."""
-    op = cls()
+def define(kind: type[O] | O) -> O:
+    """Enters an operation in the registry: the one object of a class, or an object made from a table."""
+    op = kind() if isinstance(kind, type) else kind
     if op.name in OPS:
         raise ValueError(f"operation '{op.name}' is already registered")
     OPS[op.name] = op
