@@ -79,8 +79,8 @@ def run(
 ) -> tuple[Array, ...]:
     """Runs a kernel once and gives its outputs; inputs must come through unharmed.
 
-    `outputs` are Specs, arrays of the wanted shape and type, or shapes (float32). `in_place` names, for each output, the
-    input whose buffer it shares.
+    `outputs` are Specs, arrays of the wanted shape and type, or shapes (float32). `in_place` names, for each output,
+    the input whose buffer it shares.
     """
     specs = [as_spec(o) for o in outputs]
     kernel = prepare(name, attributes, [None if a is None else spec_of(a) for a in arrays], specs)
@@ -154,7 +154,7 @@ def relative_error(actual: Array, expected: Array) -> float:
 
 
 def ulp_error(actual: Array, exact: Array) -> Array:
-    """Error of float32 numbers in units of the last place of the exact (float64) ones; 0 where both are NaN or equal."""
+    """Error of float32 numbers in units in the last place of the exact (float64) ones; 0 where both are NaN."""
     exact = exact.astype(np.float64)
     with np.errstate(all="ignore"):
         rounded = exact.astype(np.float32)
@@ -173,12 +173,13 @@ def check(
     in_place: Sequence[int] | None = None,
     threads: Sequence[int] = THREADS,
 ) -> None:
-    """Runs a kernel everywhere and compares it with the expected outputs: float64 ones within `rtol`, others exactly."""
+    """Runs a kernel everywhere and compares its outputs: with expected float64 within `rtol`, with others exactly."""
     wanted = (expected,) if isinstance(expected, np.ndarray | np.generic) else tuple(expected)
     specs = [Spec(w.shape, np.dtype(np.float32) if w.dtype == np.float64 else w.dtype) for w in wanted]
     for isa, outputs in run_everywhere(name, attributes, arrays, specs, in_place, threads).items():
         for index, (got, want) in enumerate(zip(outputs, wanted, strict=True)):
-            label = f"{name} {attributes} on {isa}, output {index}, shapes {[None if a is None else a.shape for a in arrays]}"
+            shapes = [None if a is None else a.shape for a in arrays]
+            label = f"{name} {attributes} on {isa}, output {index}, shapes {shapes}"
             if want.dtype == np.float64:
                 error = relative_error(got, np.asarray(want))
                 assert error <= rtol, f"{label}: error {error:.3g} is above {rtol:.3g}"
