@@ -27,3 +27,4 @@ from .reduce import *
 from .resize import *
 from .shape import *
 from .softmax import *
+from .update import *

@@ -134,13 +134,10 @@ _DISTINCT = (
     Case(S(2, 3, 5, 7, kind="distinct"), (2, 3), keepdim=True),
     Case(S(6, 5, kind="distinct"), 0),
 )
-_PLACES = tuple(
-    Case(S(*shape, kind="distinct"), *args, gradient=False, **more)
-    for shape, args, more in (
-        ((2, 3, 5, 7), (), {}),
-        ((2, 3, 5, 7), (1,), {}),
-        ((6, 5), (-1,), {"keepdim": True}),
-    )
+_PLACES = (
+    Case(S(2, 3, 5, 7, kind="distinct"), gradient=False),
+    Case(S(2, 3, 5, 7, kind="distinct"), 1, gradient=False),
+    Case(S(6, 5, kind="distinct"), -1, keepdim=True, gradient=False),
 )
 
 
