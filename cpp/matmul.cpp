@@ -1,0 +1,172 @@
+// matmul and linear: the matrix product on tensors of any rank.
+#include <algorithm>
+
+#include "gemm.h"
+#include "parallel.h"
+
+namespace coolnn {
+namespace {
+
+// A matrix for each item of a batch, anywhere in memory.
+struct Matrices {
+  int64_t row_stride, column_stride;
+  std::vector<int64_t> offsets;  // of each item
+
+  Matrices transposed() const { return {column_stride, row_stride, offsets}; }
+};
+
+class StridedOperands final : public GemmOperands {
+ public:
+  const GemmTable* table;
+  const Matrices *a, *b, *c;
+  const float *a_data, *b_data, *bias_data;
+  float* c_data;
+
+  static PanelOrder order(const Matrices& a) {
+    return a.row_stride == 1 && a.column_stride != 1 ? PanelOrder::depth : PanelOrder::rows;
+  }
+  PanelOrder a_order() const override { return order(*a); }
+  void pack_a(int64_t item, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t height,
+              float* to) const override {
+    const float* from = a_data + a->offsets[size_t(item)] + row * a->row_stride + k * a->column_stride;
+    table->pack_a(from, a->row_stride, a->column_stride, rows, depth, a_order(), height, to);
+  }
+  void pack_b(int64_t item, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
+    const float* from = b_data + b->offsets[size_t(item)] + k * b->row_stride + column * b->column_stride;
+    table->pack_b(from, b->row_stride, b->column_stride, depth, columns, to);
+  }
+  float* output(int64_t item) const override { return c_data + c->offsets[size_t(item)]; }
+  void output_rows(int64_t, int64_t row, int64_t rows, int64_t* offsets) const override {
+    for (int64_t r = 0; r < rows; r++) offsets[r] = (row + r) * c->row_stride;
+  }
+  const float* bias(int64_t) const override { return bias_data; }
+};
+
+// The batch axes of an operand, broadcast to those of the result; the last two axes are the matrix. A tensor of rank 1
+// counts as one row.
+Matrices matrices_of(const Spec& spec, const Spec& result) {
+  Matrices m = {spec.rank > 1 ? spec.stride[spec.rank - 2] : 0, spec.stride[spec.rank - 1], {0}};
+  const int batch_axes = result.rank - 2;
+  for (int axis = 0; axis < batch_axes; axis++) {
+    const int own = axis - (result.rank - spec.rank);
+    const int64_t stride = own >= 0 && spec.shape[own] != 1 ? spec.stride[own] : 0;
+    std::vector<int64_t> next;
+    next.reserve(m.offsets.size() * size_t(result.shape[axis]));
+    for (const int64_t offset : m.offsets)
+      for (int64_t i = 0; i < result.shape[axis]; i++) next.push_back(offset + i * stride);
+    m.offsets = std::move(next);
+  }
+  return m;
+}
+
+bool evenly_spaced(const std::vector<int64_t>& offsets, int64_t step) {
+  for (size_t i = 0; i < offsets.size(); i++)
+    if (offsets[i] != int64_t(i) * step) return false;
+  return true;
+}
+
+// If every item has the same B, and the rows of A and C go on from item to item, the batch is one tall product.
+void merge_batch(Matrices& a, Matrices& b, Matrices& c, int64_t& m) {
+  const int64_t batch = int64_t(c.offsets.size());
+  if (batch < 2 || !evenly_spaced(b.offsets, 0)) return;
+  if (m == 1) {  // then the row strides are free to choose
+    a.row_stride = a.offsets[1];
+    c.row_stride = c.offsets[1];
+  }
+  if (!evenly_spaced(a.offsets, m * a.row_stride) || !evenly_spaced(c.offsets, m * c.row_stride)) return;
+  m *= batch;
+  a.offsets = b.offsets = c.offsets = {0};
+}
+
+class ProductKernel final : public Kernel {
+ public:
+  ProductKernel(Matrices a, Matrices b, Matrices c, int64_t m, int64_t n, int64_t k, bool has_bias)
+      : a_(std::move(a)), b_(std::move(b)), c_(std::move(c)), table_(&isa().gemm), has_bias_(has_bias) {
+    merge_batch(a_, b_, c_, m);
+    // The tile writes rows with contiguous columns: turn the product over where that suits C. (A bias belongs to the
+    // columns, so it forbids that.)
+    if (!has_bias && c_.row_stride == 1 && (c_.column_stride != 1 || n == 1)) {
+      turned_ = true;
+      const Matrices new_a = b_.transposed(), new_b = a_.transposed();
+      a_ = new_a, b_ = new_b, c_ = c_.transposed();
+      std::swap(m, n);
+    }
+    const int64_t batch = int64_t(c_.offsets.size());
+    const bool dense = n <= 1 || c_.column_stride == 1;
+    plan_ = GemmPlan(batch, m, n, k, dense && (m == 1 || c_.row_stride == n) && evenly_spaced(c_.offsets, m * n));
+    workspace_bytes = plan_.workspace_bytes();
+    if (!dense) {
+      staged_ = Matrices{n, 1, {}};
+      for (int64_t i = 0; i < batch; i++) staged_.offsets.push_back(i * m * n);
+      workspace_bytes = size_t(batch * m * n) * sizeof(float);
+    }
+    algorithm = "gemm";
+  }
+
+  void run(const Arguments& arguments) const override {
+    const bool staged = !staged_.offsets.empty();
+    StridedOperands operands;
+    operands.table = table_;
+    operands.a = &a_, operands.b = &b_, operands.c = staged ? &staged_ : &c_;
+    operands.a_data = arguments.in(turned_ ? 1 : 0), operands.b_data = arguments.in(turned_ ? 0 : 1);
+    operands.bias_data = has_bias_ ? arguments.in(2) : nullptr;
+    operands.c_data = staged ? static_cast<float*>(arguments.workspace) : arguments.out(0);
+    multiply(plan_, operands, arguments.workspace);
+    if (staged) scatter(static_cast<const float*>(arguments.workspace), arguments.out(0));
+  }
+
+ private:
+  void scatter(const float* from, float* to) const {
+    const int64_t n = plan_.n;
+    parallel_range(plan_.batch * plan_.m, std::max<int64_t>(1, (1 << 14) / n), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; row++) {
+        float* target = to + c_.offsets[size_t(row / plan_.m)] + row % plan_.m * c_.row_stride;
+        for (int64_t i = 0; i < n; i++) target[i * c_.column_stride] = from[row * n + i];
+      }
+    });
+  }
+
+  Matrices a_, b_, c_;
+  Matrices staged_;  // of the dense result that is scattered into C afterwards; empty where C is written directly
+  const GemmTable* table_;
+  GemmPlan plan_;
+  bool turned_ = false;  // C^T = B^T A^T is computed
+  bool has_bias_;        // one number a column
+};
+
+bool all_float(const Problem& p) {
+  const auto is_float = [](const Spec& s) { return !s.present() || s.dtype == DType::f32; };
+  return std::all_of(p.inputs.begin(), p.inputs.end(), is_float) && is_float(p.outputs[0]);
+}
+
+KernelPtr make_matmul(const Problem& p) {
+  const Spec &a = p.inputs[0], &b = p.inputs[1], &c = p.outputs[0];
+  if (!all_float(p) || a.rank < 2 || b.rank < 2 || c.rank < 2) return nullptr;
+  const bool transpose_a = p.integer("transpose_a", 0) != 0, transpose_b = p.integer("transpose_b", 0) != 0;
+  const int64_t k = a.shape[a.rank - (transpose_a ? 2 : 1)];
+  Matrices first = matrices_of(a, c), second = matrices_of(b, c);
+  if (transpose_a) first = first.transposed();
+  if (transpose_b) second = second.transposed();
+  return std::make_unique<ProductKernel>(first, second, matrices_of(c, c), c.shape[c.rank - 2], c.shape[c.rank - 1], k,
+                                         false);
+}
+
+KernelPtr make_linear(const Problem& p) {
+  const Spec &x = p.inputs[0], &weight = p.inputs[1], &y = p.outputs[0];
+  if (!all_float(p) || x.rank < 1 || weight.rank != 2) return nullptr;
+  const bool has_bias = p.inputs.size() > 2 && p.inputs[2].present();
+  const int64_t rows = y.rank > 1 ? y.shape[y.rank - 2] : 1;
+  return std::make_unique<ProductKernel>(matrices_of(x, y), matrices_of(weight, y).transposed(), matrices_of(y, y), rows,
+                                         y.shape[y.rank - 1], x.shape[x.rank - 1], has_bias);
+}
+
+}  // namespace
+
+Family gemm_family() {
+  return {
+      {"matmul", make_matmul},
+      {"linear", make_linear},
+  };
+}
+
+}  // namespace coolnn
