@@ -12,6 +12,7 @@
 #include "kernels/optimizer.h"
 #include "kernels/pool.h"
 #include "kernels/reduce.h"
+#include "kernels/resample.h"
 #include "kernels/softmax.h"
 #include "kernels/winograd.h"
 
@@ -27,6 +28,7 @@ struct IsaTable {
   const ConvTable& conv;
   const WinogradTable& winograd;
   const PoolTable& pool;
+  const ResampleTable& resample;
   const NormalizationTable& normalization;
   const SoftmaxTable& softmax;
   const OptimizerTable& optimizer;

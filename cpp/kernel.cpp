@@ -65,6 +65,13 @@ std::vector<int64_t> Problem::integers(const char* key) const {
   return typed<std::vector<int64_t>>(*this, key, find(key));
 }
 
+std::vector<double> Problem::numbers(const char* key) const {
+  const Attribute* value = find(key);
+  if (value != nullptr)
+    if (const auto* whole = std::get_if<std::vector<int64_t>>(value)) return {whole->begin(), whole->end()};
+  return typed<std::vector<double>>(*this, key, value);
+}
+
 Options& options() {
   static Options current;
   return current;
@@ -73,7 +80,7 @@ Options& options() {
 KernelPtr make_kernel(const Problem& problem) {
   static const std::unordered_map<std::string, Factory> factories = [] {
     std::unordered_map<std::string, Factory> all;
-    for (const Family& family : {elementwise_family(), reduce_family(), movement_family(), gemm_family(), conv_family(), pool_family(), normalization_family(), softmax_family(), optimizer_family()})
+    for (const Family& family : {elementwise_family(), reduce_family(), movement_family(), gemm_family(), conv_family(), pool_family(), resample_family(), normalization_family(), softmax_family(), optimizer_family()})
       for (const FamilyEntry& entry : family) all.emplace(entry.name, entry.factory);
     return all;
   }();

@@ -47,6 +47,7 @@ struct Problem {
   double number(const char* key, double fallback) const;
   std::string text(const char* key, const char* fallback = "") const;
   std::vector<int64_t> integers(const char* key) const;
+  std::vector<double> numbers(const char* key) const;
 
  private:
   const Attribute* find(const char* key) const;
@@ -114,6 +115,7 @@ Family movement_family();
 Family gemm_family();
 Family conv_family();
 Family pool_family();
+Family resample_family();
 Family normalization_family();
 Family softmax_family();
 Family optimizer_family();

@@ -27,7 +27,7 @@ struct Axis {
   int64_t longest() const { return count.empty() ? 0 : *std::max_element(count.begin(), count.end()); }
 };
 
-// Averages over windows, by sum and division, so that the average of equal numbers is that number.
+// Averages over windows, by sum and division, so that the average of ones is one.
 Axis averages(const Windows& windows, std::vector<float> divisor) {
   Axis axis;
   axis.first = windows.first;

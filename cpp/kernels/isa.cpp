@@ -17,6 +17,7 @@ extern const GemmTable gemm_table;
 extern const ConvTable conv_table;
 extern const WinogradTable winograd_table;
 extern const PoolTable pool_table;
+extern const ResampleTable resample_table;
 extern const NormalizationTable normalization_table;
 extern const SoftmaxTable softmax_table;
 extern const OptimizerTable optimizer_table;
@@ -32,6 +33,7 @@ const IsaTable table = {
     conv_table,
     winograd_table,
     pool_table,
+    resample_table,
     normalization_table,
     softmax_table,
     optimizer_table,

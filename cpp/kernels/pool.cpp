@@ -1,9 +1,12 @@
 // Max pooling and its gradient, along channels. A picture with few channels uses few lanes of a vector: there a whole
 // vector is read and written all the same, and the next pixel's write mends what the last one spilled. That costs
-// nothing, and only where a row ends at the end of the memory are partial vectors used (PARTIAL).
+// nothing, and only where a row ends at the end of the memory are partial vectors used (PARTIAL). Rows are passed by
+// value to the loops: vector stores may alias anything, and would have every field loaded again.
 #include "kernels/pool.h"
 
 #include "simd.h"
+
+#define NOINLINE __attribute__((noinline))
 
 namespace coolnn {
 namespace COOLNN_ISA {
@@ -48,32 +51,41 @@ static INLINE void max_window(const MaxPoolRow& r, const float* x, int columns, 
   }
 }
 
+// Output columns [begin, end), whose windows all have as many columns. A function of its own for each case: in one
+// large function the compiler runs out of registers for the loops that matter.
 template <int ROWS, int COLUMNS, bool PARTIAL>
-static INLINE void max_pixel(const MaxPoolRow& r, const float* x, int columns, float* y, int32_t* indices,
-                             int32_t pixel) {
-  int64_t c = 0;
-  for (; c + 2 * VL <= r.channels; c += 2 * VL)
-    max_window<2, ROWS, COLUMNS, false>(r, x + c, columns, y + c, indices + c, pixel, VL);
-  for (; c + VL <= r.channels; c += VL)
-    max_window<1, ROWS, COLUMNS, false>(r, x + c, columns, y + c, indices + c, pixel, VL);
-  if (c < r.channels)
-    max_window<1, ROWS, COLUMNS, PARTIAL>(r, x + c, columns, y + c, indices + c, pixel, int(r.channels - c));
+static NOINLINE void max_span(const MaxPoolRow r, int64_t begin, int64_t end) {
+  const int columns = r.count[begin];
+  const int32_t row_pixel = int32_t(r.row * r.width);
+  for (int64_t o = begin; o < end; o++) {
+    const int32_t pixel = row_pixel + r.first[o];
+    const float* x = r.x + pixel * r.channels;
+    float* y = r.y + o * r.channels;
+    int32_t* indices = r.indices + o * r.channels;
+    int64_t c = 0;
+    for (; c + 2 * VL <= r.channels; c += 2 * VL)
+      max_window<2, ROWS, COLUMNS, false>(r, x + c, columns, y + c, indices + c, pixel, VL);
+    if (c + VL <= r.channels) {
+      max_window<1, ROWS, COLUMNS, false>(r, x + c, columns, y + c, indices + c, pixel, VL);
+      c += VL;
+    }
+    if (c < r.channels)
+      max_window<1, ROWS, COLUMNS, PARTIAL>(r, x + c, columns, y + c, indices + c, pixel, int(r.channels - c));
+  }
+}
+
+static void max_of_nothing(const MaxPoolRow& r, int64_t begin, int64_t end) {
+  for (int64_t i = begin * r.channels; i < end * r.channels; i++) r.y[i] = -__builtin_inff(), r.indices[i] = -1;
 }
 
 template <bool PARTIAL> static void max_row_of(const MaxPoolRow& r) {
-  for (int64_t o = 0; o < r.out_width; o++) {
-    const int32_t first = r.first[o], columns = r.count[o];
-    const int32_t pixel = int32_t(r.row * r.width) + first;
-    float* y = r.y + o * r.channels;
-    int32_t* indices = r.indices + o * r.channels;
-    if (r.rows == 0 || columns == 0) {
-      for (int64_t c = 0; c < r.channels; c++) y[c] = -__builtin_inff(), indices[c] = -1;
-      continue;
-    }
-    const float* x = r.x + pixel * r.channels;
-    if (r.rows == 2 && columns == 2) max_pixel<2, 2, PARTIAL>(r, x, columns, y, indices, pixel);
-    else if (r.rows == 3 && columns == 3) max_pixel<3, 3, PARTIAL>(r, x, columns, y, indices, pixel);
-    else max_pixel<0, 0, PARTIAL>(r, x, columns, y, indices, pixel);
+  for (int64_t begin = 0, end; begin < r.out_width; begin = end) {
+    const int32_t columns = r.count[begin];
+    for (end = begin + 1; end < r.out_width && r.count[end] == columns;) end++;
+    if (r.rows == 0 || columns == 0) max_of_nothing(r, begin, end);
+    else if (r.rows == 2 && columns == 2) max_span<2, 2, PARTIAL>(r, begin, end);
+    else if (r.rows == 3 && columns == 3) max_span<3, 3, PARTIAL>(r, begin, end);
+    else max_span<0, 0, PARTIAL>(r, begin, end);
   }
 }
 
@@ -85,41 +97,47 @@ static void max_row(const MaxPoolRow& r) {
   else max_row_of<true>(r);
 }
 
-template <bool PARTIAL> static void max_grad_row_of(const MaxPoolGradRow& r) {
-  const int64_t C = r.channels;
-  const int64_t window_row = r.out_width * C;
-  for (int64_t w = 0; w < r.width; w++) {
-    const int columns = r.count[w];
-    const int64_t start = (r.row * r.out_width + r.first[w]) * C;
+// What one pixel collects from the windows over it, for one vector of channels.
+template <bool SINGLE, bool PARTIAL>
+static INLINE void collect(const float* grad, const int32_t* indices, int rows, int columns, int64_t row_step,
+                           int64_t column_step, vi pixel, float* dx, int lanes) {
+  vf sum = zero();
+  for (int i = 0; i < (SINGLE ? 1 : rows); i++)
+    for (int j = 0; j < (SINGLE ? 1 : columns); j++) {
+      const int64_t at = i * row_step + j * column_step;
+      const vi hit = read_int<PARTIAL>(indices + at, lanes) == pixel;
+      sum += select(hit, read<PARTIAL>(grad + at, lanes), zero());
+    }
+  write<PARTIAL>(dx, sum, lanes);
+}
+
+template <bool SINGLE, bool PARTIAL> static NOINLINE void max_grad_span(const MaxPoolGradRow r, int64_t begin, int64_t end) {
+  const int64_t C = r.channels, row_step = r.out_width * C;
+  const int columns = r.count[begin];
+  for (int64_t w = begin; w < end; w++) {
     const vi pixel = broadcast_int(int32_t(r.pixel + w));
+    const float* grad = r.grad + r.row * row_step + r.first[w] * C;
+    const int32_t* indices = r.indices + r.row * row_step + r.first[w] * C;
     float* dx = r.dx + w * C;
     int64_t c = 0;
-    for (; c + VL <= C; c += VL) {
-      vf sum = zero();
-      for (int i = 0; i < r.rows; i++)
-        for (int j = 0; j < columns; j++) {
-          const int64_t at = start + i * window_row + j * C + c;
-          sum += select(load_int(r.indices + at) == pixel, load(r.grad + at), zero());
-        }
-      store(dx + c, sum);
-    }
-    if (c < C) {
-      const int lanes = int(C - c);
-      vf sum = zero();
-      for (int i = 0; i < r.rows; i++)
-        for (int j = 0; j < columns; j++) {
-          const int64_t at = start + i * window_row + j * C + c;
-          const vi hit = read_int<PARTIAL>(r.indices + at, lanes) == pixel;
-          sum += select(hit, read<PARTIAL>(r.grad + at, lanes), zero());
-        }
-      write<PARTIAL>(dx + c, sum, lanes);
-    }
+    for (; c + VL <= C; c += VL)
+      collect<SINGLE, false>(grad + c, indices + c, r.rows, columns, row_step, C, pixel, dx + c, VL);
+    if (c < C)
+      collect<SINGLE, PARTIAL>(grad + c, indices + c, r.rows, columns, row_step, C, pixel, dx + c, int(C - c));
+  }
+}
+
+template <bool PARTIAL> static void max_grad_row_of(const MaxPoolGradRow& r) {
+  for (int64_t begin = 0, end; begin < r.width; begin = end) {
+    for (end = begin + 1; end < r.width && r.count[end] == r.count[begin];) end++;
+    if (r.rows == 1 && r.count[begin] == 1) max_grad_span<true, PARTIAL>(r, begin, end);
+    else max_grad_span<false, PARTIAL>(r, begin, end);
   }
 }
 
 // Columns that belong to one window only come in runs (windows that do not overlap): each window is read once a row.
 // For pictures of at most one vector of channels, whose time goes into such overheads.
-static void max_grad_row_narrow(const MaxPoolGradRow& r) {
+static void max_grad_row_narrow(const MaxPoolGradRow r) {
   const int64_t C = r.channels;
   for (int64_t w = 0; w < r.width;) {
     const int32_t first = r.first[w];

@@ -4,6 +4,8 @@
 
 #include "simd.h"
 
+#define NOINLINE __attribute__((noinline))
+
 namespace coolnn {
 namespace COOLNN_ISA {
 
@@ -15,12 +17,15 @@ struct Window {
   float divisor;
 };
 
-template <int V, bool WEIGHTED, bool PARTIAL>
+template <int V, int ROWS, int COLUMNS, bool WEIGHTED, bool PARTIAL>
 static INLINE void window_sum(const float* x, const Window& w, float* y, int lanes) {
+  const int rows = ROWS > 0 ? ROWS : w.rows, columns = COLUMNS > 0 ? COLUMNS : w.columns;
   vf total[V] = {};
-  for (int i = 0; i < w.rows; i++) {
+#pragma GCC unroll 2
+  for (int i = 0; i < rows; i++) {
     vf line[V] = {};
-    for (int j = 0; j < w.columns; j++)
+#pragma GCC unroll 2
+    for (int j = 0; j < columns; j++)
       for (int v = 0; v < V; v++) {
         const float* p = x + i * w.row_step + j * w.column_step + v * VL;
         const vf value = PARTIAL ? load_partial(p, lanes) : load(p);
@@ -36,6 +41,27 @@ static INLINE void window_sum(const float* x, const Window& w, float* y, int lan
   }
 }
 
+// Destination columns [begin, end), which all have as many sources. Passed by value: vector stores may alias anything,
+// and would have every field loaded again.
+template <int ROWS, int COLUMNS, bool WEIGHTED, bool PARTIAL>
+static NOINLINE void span(const ResampleRow r, const ResampleAxis horizontal, Window w, int64_t begin, int64_t end) {
+  const float row_divisor = w.divisor;
+  const float* x_row = r.x + r.vertical->first[r.row] * w.row_step;
+  w.columns = horizontal.count[begin];
+  for (int64_t o = begin; o < end; o++) {
+    if (WEIGHTED) w.column_weight = horizontal.weight + horizontal.begin[o];
+    else w.divisor = row_divisor * horizontal.divisor[o];
+    const float* x = x_row + horizontal.first[o] * r.channels;
+    float* y = r.y + o * r.channels;
+    int64_t c = r.channel_begin;
+    for (; c + 4 * VL <= r.channel_end; c += 4 * VL)
+      window_sum<4, ROWS, COLUMNS, WEIGHTED, false>(x + c, w, y + c, VL);
+    for (; c + VL <= r.channel_end; c += VL) window_sum<1, ROWS, COLUMNS, WEIGHTED, false>(x + c, w, y + c, VL);
+    if (c < r.channel_end)
+      window_sum<1, ROWS, COLUMNS, WEIGHTED, PARTIAL>(x + c, w, y + c, int(r.channel_end - c));
+  }
+}
+
 template <bool WEIGHTED, bool PARTIAL> static void row_of(const ResampleRow& r) {
   const ResampleAxis &vertical = *r.vertical, &horizontal = *r.horizontal;
   Window w;
@@ -43,17 +69,13 @@ template <bool WEIGHTED, bool PARTIAL> static void row_of(const ResampleRow& r) 
   w.row_step = r.width * r.channels;
   w.column_step = r.channels;
   w.row_weight = WEIGHTED ? vertical.weight + vertical.begin[r.row] : 0;
-  const float* x_row = r.x + vertical.first[r.row] * w.row_step;
-  for (int64_t o = 0; o < r.out_width; o++) {
-    w.columns = horizontal.count[o];
-    w.column_weight = WEIGHTED ? horizontal.weight + horizontal.begin[o] : 0;
-    w.divisor = WEIGHTED ? 1.0f : vertical.divisor[r.row] * horizontal.divisor[o];
-    const float* x = x_row + horizontal.first[o] * r.channels;
-    float* y = r.y + o * r.channels;
-    int64_t c = r.channel_begin;
-    for (; c + 4 * VL <= r.channel_end; c += 4 * VL) window_sum<4, WEIGHTED, false>(x + c, w, y + c, VL);
-    for (; c + VL <= r.channel_end; c += VL) window_sum<1, WEIGHTED, false>(x + c, w, y + c, VL);
-    if (c < r.channel_end) window_sum<1, WEIGHTED, PARTIAL>(x + c, w, y + c, int(r.channel_end - c));
+  w.divisor = WEIGHTED ? 1.0f : vertical.divisor[r.row];
+  for (int64_t begin = 0, end; begin < r.out_width; begin = end) {
+    const int columns = horizontal.count[begin];
+    for (end = begin + 1; end < r.out_width && horizontal.count[end] == columns;) end++;
+    if (w.rows == 2 && columns == 2) span<2, 2, WEIGHTED, PARTIAL>(r, horizontal, w, begin, end);
+    else if (w.rows == 1 && columns == 1) span<1, 1, WEIGHTED, PARTIAL>(r, horizontal, w, begin, end);
+    else span<0, 0, WEIGHTED, PARTIAL>(r, horizontal, w, begin, end);
   }
 }
 
