@@ -1,9 +1,82 @@
-#include "isa.h"
-#include "kernel.h"
-#include "parallel.h"
+// conv2d, conv2d_input_grad and conv2d_weight_grad: from the problem to the cheapest algorithm.
+#include "conv.h"
+
+#include <algorithm>
 
 namespace coolnn {
+namespace {
 
-Family conv_family() { return {}; }
+const ConvAlgorithm* const ALGORITHMS[] = {
+    &implicit_gemm,
+};
+
+KernelPtr make_cheapest(const ConvShape& shape, ConvPass pass) {
+  const ConvAlgorithm* best = nullptr;
+  double best_cost = 0;
+  for (const ConvAlgorithm* algorithm : ALGORITHMS) {
+    if (!algorithm->accepts(shape, pass)) continue;
+    const double cost = algorithm->cost(shape, pass);
+    if (best == nullptr || cost < best_cost) best = algorithm, best_cost = cost;
+  }
+  KernelPtr kernel = best->make(shape, pass);
+  if (kernel->algorithm.empty()) kernel->algorithm = best->name;
+  return kernel;
+}
+
+void read_pair(const Problem& p, const char* key, int64_t& first, int64_t& second) {
+  const std::vector<int64_t> pair = p.integers(key);
+  if (pair.size() != 2) throw std::invalid_argument(p.name + ": " + key + " must be two numbers");
+  first = pair[0], second = pair[1];
+}
+
+// The shape from the specs of the three tensors of a convolution, whichever of them are inputs of this pass.
+bool parse(const Problem& p, const Spec& x, const Spec& weight, const Spec& y, ConvShape& s) {
+  for (const Spec* spec : {&x, &weight, &y})
+    if (spec->rank != 4 || spec->dtype != DType::f32) return false;
+  s.n = x.shape[0], s.ic = x.shape[1], s.ih = x.shape[2], s.iw = x.shape[3];
+  s.oc = y.shape[1], s.oh = y.shape[2], s.ow = y.shape[3];
+  s.kh = weight.shape[2], s.kw = weight.shape[3];
+  read_pair(p, "stride", s.sh, s.sw);
+  read_pair(p, "dilation", s.dh, s.dw);
+  const std::vector<int64_t> padding = p.integers("padding");
+  if (padding.size() != 4) throw std::invalid_argument(p.name + ": padding must be four numbers");
+  s.pt = padding[0], s.pl = padding[1], s.pb = padding[2], s.pr = padding[3];
+  s.groups = p.integer("groups");
+  const bool consistent = s.groups > 0 && s.ic == weight.shape[1] * s.groups && s.oc == weight.shape[0] &&
+                          s.oc % s.groups == 0 && y.shape[0] == s.n &&
+                          std::min({s.sh, s.sw, s.dh, s.dw}) > 0;
+  if (!consistent) throw std::invalid_argument(p.name + ": the shapes of input, weight and output do not fit together");
+  return true;
+}
+
+KernelPtr make_forward(const Problem& p) {
+  ConvShape shape;
+  const Spec* bias = p.inputs.size() > 2 && p.inputs[2].present() ? &p.inputs[2] : nullptr;
+  if (bias != nullptr && bias->dtype != DType::f32) return nullptr;
+  if (!parse(p, p.inputs[0], p.inputs[1], p.outputs[0], shape)) return nullptr;
+  return make_cheapest(shape, ConvPass::forward);
+}
+
+KernelPtr make_input_grad(const Problem& p) {
+  ConvShape shape;
+  if (!parse(p, p.outputs[0], p.inputs[1], p.inputs[0], shape)) return nullptr;
+  return make_cheapest(shape, ConvPass::input_grad);
+}
+
+KernelPtr make_weight_grad(const Problem& p) {
+  ConvShape shape;
+  if (!parse(p, p.inputs[0], p.outputs[0], p.inputs[1], shape)) return nullptr;
+  return make_cheapest(shape, ConvPass::weight_grad);
+}
+
+}  // namespace
+
+Family conv_family() {
+  return {
+      {"conv2d", make_forward},
+      {"conv2d_input_grad", make_input_grad},
+      {"conv2d_weight_grad", make_weight_grad},
+  };
+}
 
 }  // namespace coolnn

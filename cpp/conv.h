@@ -13,7 +13,9 @@ struct ConvShape {
   int64_t pt, pl, pb, pr;         // padding: top, left, bottom, right
   int64_t dh, dw;                 // dilation
   int64_t groups;
-  int64_t macs() const { return n * oh * ow * oc * (ic / groups) * kh * kw; }
+  int64_t group_ic() const { return ic / groups; }
+  int64_t group_oc() const { return oc / groups; }
+  int64_t macs() const { return n * oh * ow * oc * group_ic() * kh * kw; }
 };
 
 enum class ConvPass { forward, input_grad, weight_grad };
@@ -29,7 +31,7 @@ struct ConvAlgorithm {
   KernelPtr (*make)(const ConvShape& shape, ConvPass pass);
 };
 
-// The algorithms in the order in which they are asked; the cheapest that accepts is taken.
-extern const ConvAlgorithm direct_convolution;  // any shape: the fallback of all others
+// A matrix product whose operands are read as patches: any shape, the fallback of all others.
+extern const ConvAlgorithm implicit_gemm;
 
 }  // namespace coolnn

@@ -33,7 +33,7 @@ class StridedOperands final : public GemmOperands {
   }
   void pack_b(int64_t item, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
     const float* from = b_data + b->offsets[size_t(item)] + k * b->row_stride + column * b->column_stride;
-    table->pack_b(from, b->row_stride, b->column_stride, depth, columns, to);
+    table->pack_b(from, b->row_stride, b->column_stride, depth, columns, depth, to);
   }
   float* output(int64_t item) const override { return c_data + c->offsets[size_t(item)]; }
   void output_rows(int64_t, int64_t row, int64_t rows, int64_t* offsets) const override {

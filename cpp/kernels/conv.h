@@ -2,7 +2,29 @@
 #include <stdint.h>
 
 namespace coolnn {
-struct ConvTable {
-  int placeholder;
+
+// A patch is what one output pixel sees, as a vector: runs of neighbouring numbers of a channels-last picture, each
+// beginning `dy` rows and `dx` pixels from the patch's corner.
+struct PatchRun {
+  int64_t dy, dx;
+  int64_t start, length;  // in the vector; in floats
 };
+
+// Patches of a batch of pictures, one for each point of a grid; outside the picture they read zeros.
+struct PatchSource {
+  const float* data;  // the first channel wanted
+  int64_t height, width;
+  int64_t pixel;                 // floats from pixel to pixel
+  int64_t grid_h, grid_w;        // patches in a picture
+  int64_t step_h, step_w;        // between neighbouring patches, in pixels
+  const PatchRun* runs;          // ordered by start
+  int64_t run_count;
+};
+
+struct ConvTable {
+  // Copies the numbers [from, to) of the patches [first, first + count) to rows that are row_stride floats apart.
+  void (*gather)(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* rows,
+                 int64_t row_stride);
+};
+
 }  // namespace coolnn

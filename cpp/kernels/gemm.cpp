@@ -162,14 +162,15 @@ static void pack_b_transposed(const float* from, int64_t column_stride, int64_t 
 
 // Columns side by side: each row is read once across all panels, and the rows to come are asked for early, because
 // they may lie pages apart.
-static void pack_b_straight(const float* from, int64_t depth_stride, int64_t depth, int64_t columns, float* to) {
+static void pack_b_straight(const float* from, int64_t depth_stride, int64_t depth, int64_t columns,
+                            int64_t panel_depth, float* to) {
   constexpr int64_t AHEAD = 8;
   const int64_t full = columns / TILE_COLUMNS * TILE_COLUMNS;
   for (int64_t k = 0; k < depth; k++) {
     const float* source = from + k * depth_stride;
     float* target = to + k * TILE_COLUMNS;
     const float* later = k + AHEAD < depth ? source + AHEAD * depth_stride : source;
-    for (int64_t column = 0; column < full; column += TILE_COLUMNS, target += depth * TILE_COLUMNS) {
+    for (int64_t column = 0; column < full; column += TILE_COLUMNS, target += panel_depth * TILE_COLUMNS) {
       prefetch(later + column);
       prefetch(later + column + TILE_COLUMNS / 2);
 #pragma GCC unroll 2
@@ -180,8 +181,8 @@ static void pack_b_straight(const float* from, int64_t depth_stride, int64_t dep
 }
 
 static void pack_b(const float* from, int64_t depth_stride, int64_t column_stride, int64_t depth, int64_t columns,
-                   float* to) {
-  if (column_stride == 1) return pack_b_straight(from, depth_stride, depth, columns, to);
+                   int64_t panel_depth, float* to) {
+  if (column_stride == 1) return pack_b_straight(from, depth_stride, depth, columns, panel_depth, to);
   for (int64_t column = 0; column < columns; column += TILE_COLUMNS) {
     const int n = int(columns - column < TILE_COLUMNS ? columns - column : TILE_COLUMNS);
     const float* source = from + column * column_stride;
@@ -191,7 +192,7 @@ static void pack_b(const float* from, int64_t depth_stride, int64_t column_strid
       for (int64_t k = 0; k < depth; k++)
         for (int i = 0; i < n; i++) to[k * TILE_COLUMNS + i] = source[k * depth_stride + i * column_stride];
     }
-    to += depth * TILE_COLUMNS;
+    to += panel_depth * TILE_COLUMNS;
   }
 }
 

@@ -33,9 +33,9 @@ struct GemmTable {
   // Packs rows x depth numbers of a strided matrix as A, in the given order.
   void (*pack_a)(const float* from, int64_t row_stride, int64_t depth_stride, int64_t rows, int64_t depth,
                  PanelOrder order, int64_t height, float* to);
-  // Packs depth x columns numbers of a strided matrix as B.
+  // Packs depth x columns numbers of a strided matrix as B; a panel begins every panel_depth * tile_columns floats.
   void (*pack_b)(const float* from, int64_t depth_stride, int64_t column_stride, int64_t depth, int64_t columns,
-                 float* to);
+                 int64_t panel_depth, float* to);
   // to = sum of `count` arrays of n floats, `stride` apart, in order.
   void (*sum_partials)(const float* from, int64_t stride, int64_t count, float* to, int64_t n);
 };

@@ -1,0 +1,282 @@
+// Convolution as a matrix product whose operands are never written out: patches are gathered block by block, straight
+// into the packed panels of the product (Chetlur et al., cuDNN: Efficient Primitives for Deep Learning, 2014). The
+// input gradient of a strided convolution is cut into phases, the input pixels with the same remainder by the stride:
+// each is a dense convolution of the gradient with some of the taps, so no multiplication by zero is made.
+#include <algorithm>
+#include <cmath>
+
+#include "conv.h"
+#include "gemm.h"
+
+namespace coolnn {
+namespace {
+
+struct Tap {
+  int64_t dy, dx;  // from the patch's corner, in pixels
+  int64_t index;   // ky * kw + kx
+};
+
+// Taps beside each other join into one run where the pixels' channels lie without a gap.
+std::vector<PatchRun> join_runs(const std::vector<Tap>& taps, int64_t channels, bool gapless) {
+  std::vector<PatchRun> runs;
+  for (size_t i = 0; i < taps.size(); i++) {
+    const bool joins = gapless && i > 0 && taps[i].dy == taps[i - 1].dy && taps[i].dx == taps[i - 1].dx + 1;
+    if (joins) runs.back().length += channels;
+    else runs.push_back({taps[i].dy, taps[i].dx, int64_t(i) * channels, channels});
+  }
+  return runs;
+}
+
+// What the forward pass and the weight gradient see of the input.
+struct InputPatches {
+  std::vector<PatchRun> runs;
+  PatchSource source;  // without data
+
+  explicit InputPatches(const ConvShape& s) {
+    std::vector<Tap> taps;
+    for (int64_t ky = 0; ky < s.kh; ky++)
+      for (int64_t kx = 0; kx < s.kw; kx++) taps.push_back({ky * s.dh - s.pt, kx * s.dw - s.pl, ky * s.kw + kx});
+    runs = join_runs(taps, s.group_ic(), s.groups == 1);
+    source = {nullptr, s.ih, s.iw, s.ic, s.oh, s.ow, s.sh, s.sw, runs.data(), int64_t(runs.size())};
+  }
+  PatchSource of_group(const float* x, int64_t channel) const {
+    PatchSource result = source;
+    result.data = x + channel;
+    return result;
+  }
+};
+
+// y (pixels x channels) = patches (pixels x taps of channels) times weights; one product a group.
+class Forward final : public Kernel {
+ public:
+  explicit Forward(const ConvShape& s)
+      : shape_(s),
+        patches_(s),
+        plan_(s.groups, s.n * s.oh * s.ow, s.group_oc(), s.kh * s.kw * s.group_ic(), false),
+        gather_(isa().conv.gather) {}
+
+  void run(const Arguments& a) const override {
+    const Operands operands(*this, a);
+    multiply(plan_, operands, a.workspace);
+  }
+
+ private:
+  class Operands final : public GemmOperands {
+   public:
+    Operands(const Forward& kernel, const Arguments& a)
+        : kernel_(kernel), shape_(kernel.shape_), x_(a.in(0)), weight_(a.in(1)), bias_(a.in(2)), y_(a.out(0)) {}
+    PanelOrder a_order() const override { return PanelOrder::rows; }
+    void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t, float* to) const override {
+      const PatchSource source = kernel_.patches_.of_group(x_, group * shape_.group_ic());
+      kernel_.gather_(source, row, rows, k, k + depth, to, GEMM_ROW_STRIDE);
+    }
+    void pack_b(int64_t group, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
+      const int64_t patch = kernel_.plan_.k;
+      const float* from = weight_ + (group * shape_.group_oc() + column) * patch + k;
+      kernel_.plan_.table->pack_b(from, 1, patch, depth, columns, depth, to);
+    }
+    float* output(int64_t group) const override { return y_ + group * shape_.group_oc(); }
+    void output_rows(int64_t, int64_t row, int64_t rows, int64_t* offsets) const override {
+      for (int64_t r = 0; r < rows; r++) offsets[r] = (row + r) * shape_.oc;
+    }
+    const float* bias(int64_t group) const override {
+      return bias_ != nullptr ? bias_ + group * shape_.group_oc() : nullptr;
+    }
+
+   private:
+    const Forward& kernel_;
+    const ConvShape& shape_;
+    const float *x_, *weight_, *bias_;
+    float* y_;
+  };
+
+  ConvShape shape_;
+  InputPatches patches_;
+  GemmPlan plan_;
+  decltype(ConvTable::gather) gather_;
+};
+
+// The input pixels (y, x) with y % stride == py and x % stride == px, and the taps that reach them.
+struct Phase {
+  int64_t py, px, grid_h, grid_w;
+  std::vector<Tap> taps;
+  std::vector<PatchRun> runs;
+  GemmPlan plan;
+};
+
+std::vector<Phase> phases_of(const ConvShape& s) {
+  std::vector<Phase> phases;
+  for (int64_t py = 0; py < std::min(s.sh, s.ih); py++)
+    for (int64_t px = 0; px < std::min(s.sw, s.iw); px++) {
+      Phase phase = {py, px, (s.ih - py + s.sh - 1) / s.sh, (s.iw - px + s.sw - 1) / s.sw, {}, {}, {}};
+      for (int64_t ky = 0; ky < s.kh; ky++)
+        for (int64_t kx = s.kw - 1; kx >= 0; kx--) {  // backwards: then the pixels of the gradient come in order
+          const int64_t y = py + s.pt - ky * s.dh, x = px + s.pl - kx * s.dw;
+          if (y % s.sh == 0 && x % s.sw == 0) phase.taps.push_back({y / s.sh, x / s.sw, ky * s.kw + kx});
+        }
+      phase.runs = join_runs(phase.taps, s.group_oc(), s.groups == 1);
+      const int64_t depth = int64_t(phase.taps.size()) * s.group_oc();
+      phase.plan = GemmPlan(s.groups, s.n * phase.grid_h * phase.grid_w, s.group_ic(), depth, false);
+      phases.push_back(std::move(phase));
+    }
+  return phases;
+}
+
+class InputGrad final : public Kernel {
+ public:
+  explicit InputGrad(const ConvShape& s) : shape_(s), phases_(phases_of(s)), gather_(isa().conv.gather) {}
+
+  void run(const Arguments& a) const override {
+    for (const Phase& phase : phases_) {
+      const Operands operands(*this, phase, a);
+      multiply(phase.plan, operands, a.workspace);
+    }
+  }
+
+ private:
+  class Operands final : public GemmOperands {
+   public:
+    Operands(const InputGrad& kernel, const Phase& phase, const Arguments& a)
+        : kernel_(kernel), shape_(kernel.shape_), phase_(phase), grad_(a.in(0)), weight_(a.in(1)), dx_(a.out(0)) {}
+    PanelOrder a_order() const override { return PanelOrder::rows; }
+    void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t, float* to) const override {
+      const PatchSource source = {grad_ + group * shape_.group_oc(),
+                                  shape_.oh,
+                                  shape_.ow,
+                                  shape_.oc,
+                                  phase_.grid_h,
+                                  phase_.grid_w,
+                                  1,
+                                  1,
+                                  phase_.runs.data(),
+                                  int64_t(phase_.runs.size())};
+      kernel_.gather_(source, row, rows, k, k + depth, to, GEMM_ROW_STRIDE);
+    }
+    void pack_b(int64_t group, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
+      const GemmTable& table = *phase_.plan.table;
+      const int64_t outputs = shape_.group_oc(), filter = shape_.kh * shape_.kw * shape_.group_ic();
+      for (int64_t at = k; at < k + depth;) {
+        const int64_t tap = at / outputs, output = at % outputs;
+        const int64_t count = std::min(k + depth - at, outputs - output);
+        const float* from = weight_ + (group * outputs + output) * filter +
+                            phase_.taps[size_t(tap)].index * shape_.group_ic() + column;
+        table.pack_b(from, filter, 1, count, columns, depth, to + (at - k) * table.tile_columns);
+        at += count;
+      }
+    }
+    float* output(int64_t group) const override { return dx_ + group * shape_.group_ic(); }
+    void output_rows(int64_t, int64_t row, int64_t rows, int64_t* offsets) const override {
+      for (int64_t r = row; r < row + rows; r++) {
+        const int64_t x = r % phase_.grid_w, line = r / phase_.grid_w;
+        const int64_t y = line % phase_.grid_h, n = line / phase_.grid_h;
+        *offsets++ = ((n * shape_.ih + y * shape_.sh + phase_.py) * shape_.iw + x * shape_.sw + phase_.px) * shape_.ic;
+      }
+    }
+    const float* bias(int64_t) const override { return nullptr; }
+
+   private:
+    const InputGrad& kernel_;
+    const ConvShape& shape_;
+    const Phase& phase_;
+    const float *grad_, *weight_;
+    float* dx_;
+  };
+
+  ConvShape shape_;
+  std::vector<Phase> phases_;
+  decltype(ConvTable::gather) gather_;
+};
+
+// dw (output channels x taps of channels) = grad^T (output channels x pixels) times patches (pixels x taps of channels).
+class WeightGrad final : public Kernel {
+ public:
+  explicit WeightGrad(const ConvShape& s)
+      : shape_(s),
+        patches_(s),
+        plan_(s.groups, s.group_oc(), s.kh * s.kw * s.group_ic(), s.n * s.oh * s.ow, true),
+        gather_(isa().conv.gather) {
+    workspace_bytes = plan_.workspace_bytes();
+  }
+
+  void run(const Arguments& a) const override {
+    const Operands operands(*this, a);
+    multiply(plan_, operands, a.workspace);
+  }
+
+ private:
+  class Operands final : public GemmOperands {
+   public:
+    Operands(const WeightGrad& kernel, const Arguments& a)
+        : kernel_(kernel), shape_(kernel.shape_), x_(a.in(0)), grad_(a.in(1)), dw_(a.out(0)) {}
+    PanelOrder a_order() const override { return PanelOrder::depth; }
+    void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t height,
+                float* to) const override {
+      const float* from = grad_ + k * shape_.oc + group * shape_.group_oc() + row;
+      kernel_.plan_.table->pack_a(from, 1, shape_.oc, rows, depth, PanelOrder::depth, height, to);
+    }
+    void pack_b(int64_t group, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
+      const PatchSource source = kernel_.patches_.of_group(x_, group * shape_.group_ic());
+      const int64_t width = kernel_.plan_.table->tile_columns;
+      for (int64_t at = column; at < column + columns; at += width, to += depth * width)
+        kernel_.gather_(source, k, depth, at, std::min(at + width, column + columns), to, width);
+    }
+    float* output(int64_t group) const override { return dw_ + group * kernel_.plan_.m * kernel_.plan_.n; }
+    void output_rows(int64_t, int64_t row, int64_t rows, int64_t* offsets) const override {
+      for (int64_t r = 0; r < rows; r++) offsets[r] = (row + r) * kernel_.plan_.n;
+    }
+    const float* bias(int64_t) const override { return nullptr; }
+
+   private:
+    const WeightGrad& kernel_;
+    const ConvShape& shape_;
+    const float *x_, *grad_;
+    float* dw_;
+  };
+
+  ConvShape shape_;
+  InputPatches patches_;
+  GemmPlan plan_;
+  decltype(ConvTable::gather) gather_;
+};
+
+bool accepts(const ConvShape&, ConvPass) { return true; }
+
+// Multiply-adds on whole vectors of columns, and the packing, which takes about as long as eight multiply-adds a number.
+double cost(const ConvShape& s, ConvPass pass) {
+  constexpr double PACK = 8, PART_OF_PEAK = 0.9;
+  const double lanes = isa().vector_floats;
+  const auto whole = [&](double n) { return std::ceil(n / lanes) * lanes; };
+  const double pixels = double(s.n) * s.oh * s.ow, taps = double(s.kh) * s.kw;
+  const double ic = double(s.group_ic()), oc = double(s.group_oc());
+  double products = 0, packed = 0;
+  switch (pass) {
+    case ConvPass::forward:
+      products = pixels * taps * ic * whole(oc);
+      packed = pixels * taps * ic * std::ceil(oc / 512);
+      break;
+    case ConvPass::input_grad:
+      products = pixels * taps * oc * whole(ic);
+      packed = pixels * taps * oc * std::ceil(ic / 512);
+      break;
+    case ConvPass::weight_grad:
+      products = pixels * oc * whole(taps * ic);
+      packed = pixels * (oc + taps * ic * std::ceil(oc / 224));
+      break;
+  }
+  return double(s.groups) * (products / PART_OF_PEAK + PACK * packed);
+}
+
+KernelPtr make(const ConvShape& shape, ConvPass pass) {
+  switch (pass) {
+    case ConvPass::forward: return std::make_unique<Forward>(shape);
+    case ConvPass::input_grad: return std::make_unique<InputGrad>(shape);
+    case ConvPass::weight_grad: return std::make_unique<WeightGrad>(shape);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const ConvAlgorithm implicit_gemm = {"implicit_gemm", accepts, cost, make};
+
+}  // namespace coolnn
