@@ -17,8 +17,10 @@ namespace {
 class Buffer {
  public:
   explicit Buffer(size_t bytes) : data_(pool_allocate(bytes)), bytes_(bytes) {}
-  Buffer(void* data, size_t bytes, nb::object owner) : data_(data), bytes_(bytes), owner_(std::move(owner)) {}
-  Buffer(Buffer&& other) noexcept : data_(other.data_), bytes_(other.bytes_), owner_(std::move(other.owner_)) {
+  Buffer(void* data, size_t bytes, bool readonly, nb::object owner)
+      : data_(data), bytes_(bytes), readonly_(readonly), owner_(std::move(owner)) {}
+  Buffer(Buffer&& other) noexcept
+      : data_(other.data_), bytes_(other.bytes_), readonly_(other.readonly_), owner_(std::move(other.owner_)) {
     other.data_ = nullptr;
   }
   Buffer(const Buffer&) = delete;
@@ -27,10 +29,12 @@ class Buffer {
   }
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
+  bool readonly() const { return readonly_; }
 
  private:
   void* data_;
   size_t bytes_;
+  bool readonly_ = false;  // memory of a file that was mapped for reading, say
   nb::object owner_;
 };
 
@@ -38,14 +42,14 @@ class Buffer {
 Buffer borrow(nb::handle source) {
   Py_buffer view;
   if (PyObject_GetBuffer(source.ptr(), &view, PyBUF_ANY_CONTIGUOUS) != 0) throw nb::python_error();
-  Buffer buffer(view.buf, size_t(view.len), nb::borrow(source));
+  Buffer buffer(view.buf, size_t(view.len), view.readonly != 0, nb::borrow(source));
   PyBuffer_Release(&view);
   return buffer;
 }
 
 int buffer_get(PyObject* self, Py_buffer* view, int flags) {
   Buffer* buffer = nb::inst_ptr<Buffer>(nb::handle(self));
-  return PyBuffer_FillInfo(view, self, buffer->data(), Py_ssize_t(buffer->bytes()), 0, flags);
+  return PyBuffer_FillInfo(view, self, buffer->data(), Py_ssize_t(buffer->bytes()), buffer->readonly(), flags);
 }
 PyType_Slot buffer_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(buffer_get)}, {0, nullptr}};
 
@@ -80,6 +84,7 @@ struct Prepared {
     for (size_t i = 0; i < bytes.size(); i++) {
       const nb::handle item = buffers[i];
       if (item.is_none()) {
+        if (bytes[i] > 0) throw nb::value_error("kernel called without a buffer that it needs");
         pointers.push_back(nullptr);
         continue;
       }
@@ -115,6 +120,8 @@ struct Prepared {
     std::vector<void*> in, out;
     gather(inputs, input_bytes, in);
     gather(outputs, output_bytes, out);
+    for (nb::handle output : outputs)
+      if (nb::cast<const Buffer&>(output).readonly()) throw nb::value_error("a kernel cannot write to read-only memory");
     execute(in, out);
   }
 };
@@ -147,6 +154,7 @@ nb::object prepare(const std::string& name, const nb::dict& attributes, const nb
 }  // namespace
 
 NB_MODULE(_core, m) {
+  nb::set_leak_warnings(false);  // caches and users' tensors may live until the interpreter ends
   nb::class_<Buffer>(m, "Buffer", nb::type_slots(buffer_slots))
       .def(nb::init<size_t>(), nb::arg("bytes"))
       .def_static("borrow", &borrow, nb::arg("source"))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from . import ops
+from . import ops, random
 from .autograd import grad, is_grad_enabled, no_grad, record, set_grad_enabled
+from .gradcheck import GradcheckError, gradcheck
 from .options import get_num_threads, options, set_num_threads
+from .random import manual_seed
 from .spec import Spec, boolean, float32, float64, int32, int64, uint8
 from .tensor import Tensor, from_dlpack, from_numpy, meta, ones, tensor, zeros
 
@@ -16,9 +18,7 @@ __version__ = "0.1.0"
 # Loaded when first used, so that `import coolnn` is instant.
 _MODULES = ("data", "formats", "models", "nn", "optim", "tasks", "train")
 _NAMES = {
-    "gradcheck": "gradcheck",
     "load": "formats.model_file",
-    "manual_seed": "random",
     "save": "formats.model_file",
     "summary": "nn.summary",
     "Trainer": "train",
@@ -34,6 +34,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "GradcheckError",
     "Spec",
     "Tensor",
     "boolean",
@@ -43,14 +44,17 @@ __all__ = [
     "from_numpy",
     "get_num_threads",
     "grad",
+    "gradcheck",
     "int32",
     "int64",
     "is_grad_enabled",
+    "manual_seed",
     "meta",
     "no_grad",
     "ones",
     "ops",
     "options",
+    "random",
     "record",
     "set_grad_enabled",
     "set_num_threads",

@@ -87,7 +87,7 @@ def clear_kernel_cache() -> None:
 
 def prepare(op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any]) -> Prepared:
     """The prepared form of an operation for these input specs and attributes, from the cache if it is there."""
-    key = (op, inputs, tuple(attributes.values()))
+    key = (op, inputs, tuple(attributes), tuple(attributes.values()))
     found = _cache.get(key)
     if found is None:
         found = _cache[key] = Prepared(op, inputs, attributes)
@@ -197,6 +197,8 @@ class Node:
             outputs = tuple([o._linked(self, i) for i, o in enumerate(outputs)])
         call = Call(self.op, self.inputs, outputs, self.attributes, self.needs)
         result = self.op.vjp(call, *grads)
+        if isinstance(result, Tensor):  # of a rule for a single input
+            result = (result,)
         if not isinstance(result, tuple) or len(result) != len(self.inputs):
             raise RuntimeError(
                 f"the chain rule of '{self.op.name}' must return a tuple of {len(self.inputs)} gradients, "

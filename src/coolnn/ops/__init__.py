@@ -24,6 +24,7 @@ from .op import function as function
 from .pad import *
 from .pool import *
 from .reduce import *
+from .register import *
 from .resize import *
 from .shape import *
 from .softmax import *

@@ -27,7 +27,7 @@ class Cost(NamedTuple):
 class Op:
     """An operation: shape rule, chain rule, reference, cost and names, in one place.
 
-    A subclass gives at least `name`, `infer` and `reference`; with `vjp` it can be differentiated. The engine's kernel
+    A subclass gives at least `name` and `reference`; with `vjp` it can be differentiated. The engine's kernel
     is found by the operation's name; where there is none for the given types or shapes, the reference runs.
     """
 
@@ -39,8 +39,22 @@ class Op:
     saves_outputs: bool = False
 
     def infer(self, *args: Any, **kwargs: Any) -> Spec | tuple[Spec, ...]:
-        """Shape rule: the outputs' specs from those of the inputs (None: absent); raises ValueError that says why."""
-        raise NotImplementedError
+        """Shape rule: the outputs' specs from those of the inputs (None: absent); raises ValueError that says why.
+
+        Where a subclass has no such rule, the reference is run on zeros to see what comes out.
+        """
+        zeros = [spec if spec is None else np.zeros(spec.shape, spec.dtype) for spec in args]
+        with np.errstate(all="ignore"):
+            results = self.reference(*zeros, **kwargs)
+        kinds = [spec.dtype for spec in args if spec is not None and spec.dtype.kind == "f"]
+
+        def spec_of(result: Array) -> Spec:
+            dtype = np.asarray(result).dtype
+            if dtype.kind == "f":  # real results are of the inputs' type, whatever constants made of them
+                dtype = kinds[0] if kinds else float32
+            return Spec(np.shape(result), dtype)
+
+        return tuple([spec_of(r) for r in results]) if isinstance(results, tuple) else spec_of(results)
 
     def reference(self, *args: Any, **kwargs: Any) -> Array | tuple[Array, ...]:
         """The operation in plain NumPy, obviously right; in float64 it is what kernels are tested against."""
