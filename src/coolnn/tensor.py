@@ -211,6 +211,15 @@ class Tensor:
         tensor.requires_grad, tensor._node, tensor._index = True, node, index
         return tensor
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self._node is not None:
+            raise RuntimeError("only leaves of the graph can be deep-copied; use detach() first")
+        copied = type(self).__new__(type(self))
+        Tensor.__init__(copied, None if self._buffer is None else tensor(self)._buffer, self.spec)
+        copied.requires_grad, copied.grad = self.requires_grad, self.grad
+        memo[id(self)] = copied
+        return copied
+
     def copy_(self, source: Tensor | Array) -> Tensor:
         """Overwrites the numbers with those of `source` (same shape), outside the graph; returns the tensor itself."""
         array = source.numpy() if isinstance(source, Tensor) else np.asarray(source)
