@@ -53,7 +53,7 @@ class Forward final : public Kernel {
       : shape_(s),
         patches_(s),
         plan_(s.groups, s.n * s.oh * s.ow, s.group_oc(), s.kh * s.kw * s.group_ic(), false),
-        gather_(isa().conv.gather) {}
+        gather_(isa().conv.gather_rows) {}
 
   void run(const Arguments& a) const override {
     const Operands operands(*this, a);
@@ -68,7 +68,7 @@ class Forward final : public Kernel {
     PanelOrder a_order() const override { return PanelOrder::rows; }
     void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t, float* to) const override {
       const PatchSource source = kernel_.patches_.of_group(x_, group * shape_.group_ic());
-      kernel_.gather_(source, row, rows, k, k + depth, to, GEMM_ROW_STRIDE);
+      kernel_.gather_(source, row, rows, k, k + depth, to);
     }
     void pack_b(int64_t group, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
       const int64_t patch = kernel_.plan_.k;
@@ -93,7 +93,7 @@ class Forward final : public Kernel {
   ConvShape shape_;
   InputPatches patches_;
   GemmPlan plan_;
-  decltype(ConvTable::gather) gather_;
+  decltype(ConvTable::gather_rows) gather_;
 };
 
 // The input pixels (y, x) with y % stride == py and x % stride == px, and the taps that reach them.
@@ -124,7 +124,7 @@ std::vector<Phase> phases_of(const ConvShape& s) {
 
 class InputGrad final : public Kernel {
  public:
-  explicit InputGrad(const ConvShape& s) : shape_(s), phases_(phases_of(s)), gather_(isa().conv.gather) {}
+  explicit InputGrad(const ConvShape& s) : shape_(s), phases_(phases_of(s)), gather_(isa().conv.gather_rows) {}
 
   void run(const Arguments& a) const override {
     for (const Phase& phase : phases_) {
@@ -150,7 +150,7 @@ class InputGrad final : public Kernel {
                                   1,
                                   phase_.runs.data(),
                                   int64_t(phase_.runs.size())};
-      kernel_.gather_(source, row, rows, k, k + depth, to, GEMM_ROW_STRIDE);
+      kernel_.gather_(source, row, rows, k, k + depth, to);
     }
     void pack_b(int64_t group, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
       const GemmTable& table = *phase_.plan.table;
@@ -184,7 +184,7 @@ class InputGrad final : public Kernel {
 
   ConvShape shape_;
   std::vector<Phase> phases_;
-  decltype(ConvTable::gather) gather_;
+  decltype(ConvTable::gather_rows) gather_;
 };
 
 // dw (output channels x taps of channels) = grad^T (output channels x pixels) times patches (pixels x taps of channels).
@@ -194,7 +194,7 @@ class WeightGrad final : public Kernel {
       : shape_(s),
         patches_(s),
         plan_(s.groups, s.group_oc(), s.kh * s.kw * s.group_ic(), s.n * s.oh * s.ow, true),
-        gather_(isa().conv.gather) {
+        gather_(isa().conv.gather_panels) {
     workspace_bytes = plan_.workspace_bytes();
   }
 
@@ -216,9 +216,7 @@ class WeightGrad final : public Kernel {
     }
     void pack_b(int64_t group, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
       const PatchSource source = kernel_.patches_.of_group(x_, group * shape_.group_ic());
-      const int64_t width = kernel_.plan_.table->tile_columns;
-      for (int64_t at = column; at < column + columns; at += width, to += depth * width)
-        kernel_.gather_(source, k, depth, at, std::min(at + width, column + columns), to, width);
+      kernel_.gather_(source, k, depth, column, column + columns, to);
     }
     float* output(int64_t group) const override { return dw_ + group * kernel_.plan_.m * kernel_.plan_.n; }
     void output_rows(int64_t, int64_t row, int64_t rows, int64_t* offsets) const override {
@@ -236,7 +234,7 @@ class WeightGrad final : public Kernel {
   ConvShape shape_;
   InputPatches patches_;
   GemmPlan plan_;
-  decltype(ConvTable::gather) gather_;
+  decltype(ConvTable::gather_panels) gather_;
 };
 
 bool accepts(const ConvShape&, ConvPass) { return true; }

@@ -36,23 +36,24 @@ Range part(int64_t i, int64_t n, int64_t total, int64_t unit) {
 
 GemmPlan::GemmPlan(int64_t batch_, int64_t m_, int64_t n_, int64_t k_, bool may_split)
     : batch(batch_), m(m_), n(n_), k(k_), splits(1), items_per_chunk(1), table(&isa().gemm) {
-  const int64_t item_work = std::max<int64_t>(m * n * k, 1);
+  const int64_t item_work = std::max<int64_t>(m * n * k, 1), work = item_work * std::max<int64_t>(batch, 1);
   row_blocks = std::max<int64_t>(1, divide_up(m, most_rows(*table)));
   column_blocks = std::max<int64_t>(1, divide_up(n, MOST_COLUMNS));
+  // Parts of a long sum repeat no packing.
+  const int64_t blocks = std::max<int64_t>(batch * row_blocks * column_blocks, 1);
+  if (may_split && blocks < CHUNKS_WANTED) {
+    const int64_t by_depth = k / (2 * GEMM_DEPTH), by_work = work / blocks / LEAST_SPLIT_WORK;
+    const int64_t by_memory = int64_t(MOST_PARTIALS / sizeof(float)) / std::max<int64_t>(batch * m * n, 1);
+    splits = std::max<int64_t>(1, std::min({divide_up(CHUNKS_WANTED, blocks), by_depth, by_work, by_memory}));
+  }
   const int64_t row_limit = divide_up(m, 2 * table->tile_rows), column_limit = divide_up(n, table->tile_columns);
-  while (batch * row_blocks * column_blocks < CHUNKS_WANTED) {
-    if (item_work / (row_blocks * column_blocks) < 2 * LEAST_WORK) break;
+  while (batch * row_blocks * column_blocks * splits < CHUNKS_WANTED) {
+    if (item_work / (row_blocks * column_blocks * splits) < 2 * LEAST_WORK) break;
     // Cut the side whose blocks are longer: that repeats the least packing.
     const bool rows_can = row_blocks * 2 <= row_limit, columns_can = column_blocks * 2 <= column_limit;
     if (!rows_can && !columns_can) break;
     const bool rows = rows_can && (!columns_can || m / row_blocks > n / column_blocks);
     (rows ? row_blocks : column_blocks) *= 2;
-  }
-  const int64_t blocks = batch * row_blocks * column_blocks;
-  if (may_split && blocks > 0 && blocks < CHUNKS_WANTED) {
-    const int64_t by_depth = k / (2 * GEMM_DEPTH), by_work = item_work * batch / blocks / LEAST_SPLIT_WORK;
-    const int64_t by_memory = int64_t(MOST_PARTIALS / sizeof(float)) / std::max<int64_t>(batch * m * n, 1);
-    splits = std::max<int64_t>(1, std::min({CHUNKS_WANTED / blocks, by_depth, by_work, by_memory}));
   }
   if (item_work < LEAST_WORK) items_per_chunk = std::max<int64_t>(1, LEAST_WORK / item_work);
 }

@@ -1,6 +1,8 @@
 // Reading patches of pictures.
 #include "kernels/conv.h"
 
+#include "kernels/gemm.h"
+#include "kernels/gemm_tile.h"
 #include "simd.h"
 
 namespace coolnn {
@@ -19,36 +21,60 @@ static INLINE void clear_run(float* to, int64_t n) {
   for (int64_t i = 0; i < n; i++) to[i] = 0;
 }
 
-static void gather(const PatchSource& s, int64_t first, int64_t count, int64_t from, int64_t to, float* rows,
-                   int64_t row_stride) {
+// A patch as one row of A.
+struct RowTarget {
+  float* row;
+  INLINE void copy(int64_t at, const float* from, int64_t n) const { copy_run(from, row + at, n); }
+  INLINE void clear(int64_t at, int64_t n) const { clear_run(row + at, n); }
+};
+
+// A patch as one step of the panels of B, cut where a panel ends.
+struct PanelTarget {
+  float* step;
+  int64_t panel_floats;
+  INLINE void copy(int64_t at, const float* from, int64_t n) const {
+    while (n > 0) {
+      const int64_t column = at % TILE_COLUMNS, count = n < TILE_COLUMNS - column ? n : TILE_COLUMNS - column;
+      copy_run(from, step + at / TILE_COLUMNS * panel_floats + column, count);
+      at += count, from += count, n -= count;
+    }
+  }
+  INLINE void clear(int64_t at, int64_t n) const {
+    for (; n > 0; at++, n--) step[at / TILE_COLUMNS * panel_floats + at % TILE_COLUMNS] = 0;
+  }
+};
+
+// Calls target_of(patch) for each patch and fills the target with the numbers [from, to).
+template <class TargetOf>
+static INLINE void gather(const PatchSource& s, int64_t first, int64_t count, int64_t from, int64_t to,
+                          TargetOf target_of) {
   int64_t first_run = 0;
   while (first_run < s.run_count && s.runs[first_run].start + s.runs[first_run].length <= from) first_run++;
   const int64_t line = s.width * s.pixel;
   int64_t x = first % s.grid_w, y = first / s.grid_w % s.grid_h, picture = first / s.grid_w / s.grid_h;
   for (int64_t patch = 0; patch < count; patch++) {
     const float* data = s.data + picture * s.height * line;
-    float* row = rows + patch * row_stride;
+    const auto target = target_of(patch);
     for (int64_t r = first_run; r < s.run_count && s.runs[r].start < to; r++) {
       const PatchRun& run = s.runs[r];
       const int64_t begin = run.start < from ? from : run.start;
       const int64_t end = run.start + run.length < to ? run.start + run.length : to;
       const int64_t n = end - begin, at_y = y * s.step_h + run.dy;
-      float* target = row + begin - from;
       if (at_y < 0 || at_y >= s.height) {
-        clear_run(target, n);
+        target.clear(begin - from, n);
         continue;
       }
       // In floats from the line's beginning; what lies left of 0 or right of the line is zero.
       const int64_t at = (x * s.step_w + run.dx) * s.pixel + begin - run.start;
       if (at >= 0 && at + n <= line) {
-        copy_run(data + at_y * line + at, target, n);
+        target.copy(begin - from, data + at_y * line + at, n);
         continue;
       }
       const int64_t left = at >= 0 ? 0 : -at < n ? -at : n;
       const int64_t right = at + n <= line ? n : line - at > left ? line - at : left;
-      clear_run(target, left);
-      if (right > left) copy_run(data + at_y * line + at + left, target + left, right - left);
-      clear_run(target + right, n - right);
+      target.clear(begin - from, left);
+      if (right > left) target.copy(begin - from + left, data + at_y * line + at + left, right - left);
+      target.clear(begin - from + right, n - right);
     }
     if (++x == s.grid_w) {
       x = 0;
@@ -57,8 +83,17 @@ static void gather(const PatchSource& s, int64_t first, int64_t count, int64_t f
   }
 }
 
+static void gather_rows(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* a) {
+  gather(source, first, count, from, to, [=](int64_t patch) { return RowTarget{a + patch * GEMM_ROW_STRIDE}; });
+}
+
+static void gather_panels(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* b) {
+  gather(source, first, count, from, to,
+         [=](int64_t patch) { return PanelTarget{b + patch * TILE_COLUMNS, count * TILE_COLUMNS}; });
+}
+
 extern const ConvTable conv_table;
-const ConvTable conv_table = {gather};
+const ConvTable conv_table = {gather_rows, gather_panels};
 
 }  // namespace COOLNN_ISA
 }  // namespace coolnn

@@ -22,9 +22,10 @@ struct PatchSource {
 };
 
 struct ConvTable {
-  // Copies the numbers [from, to) of the patches [first, first + count) to rows that are row_stride floats apart.
-  void (*gather)(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* rows,
-                 int64_t row_stride);
+  // Copies the numbers [from, to) of the patches [first, first + count) as rows of A (see PanelOrder::rows).
+  void (*gather_rows)(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* a);
+  // The same as panels of B, with a patch for each step of the depth.
+  void (*gather_panels)(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* b);
 };
 
 }  // namespace coolnn

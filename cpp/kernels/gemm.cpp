@@ -1,16 +1,12 @@
 // The matrix product's tile and the packing of its operands.
 #include "kernels/gemm.h"
 
+#include "kernels/gemm_tile.h"
 #include "kernels/transpose.h"
 #include "simd.h"
 
 namespace coolnn {
 namespace COOLNN_ISA {
-
-// The tile: ROWS x 2 vectors of accumulators stay in registers, beside two vectors of B and one number of A.
-constexpr int TILE_ROWS = REGISTERS == 32 ? 14 : 6;
-constexpr int TILE_VECTORS = 2;
-constexpr int TILE_COLUMNS = TILE_VECTORS * VL;
 
 struct Tile {
   const float* a;
