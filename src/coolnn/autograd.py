@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from .spec import DTYPE_CODES, Spec, float32, float64
 from .tensor import Tensor
 
 Hook = Callable[[Tensor], "Tensor | None"]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _State(threading.local):
@@ -61,7 +63,8 @@ class Prepared:
     def __init__(self, op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any]) -> None:
         inferred = op.infer(*inputs, **attributes)
         self.outputs: tuple[Spec, ...] = (inferred,) if isinstance(inferred, Spec) else tuple(inferred)
-        self.real = any(spec.dtype.kind == "f" for spec in self.outputs)  # only real numbers have gradients
+        # Only real numbers have gradients.
+        self.real = tuple([i for i, spec in enumerate(self.outputs) if spec.dtype.kind == "f"])
         self.kernel: _core.Kernel | None = None
         self.alias = op.alias(*inputs, **attributes)
         if self.alias:
@@ -87,7 +90,9 @@ def clear_kernel_cache() -> None:
 
 def prepare(op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any]) -> Prepared:
     """The prepared form of an operation for these input specs and attributes, from the cache if it is there."""
-    key = (op, inputs, tuple(attributes), tuple(attributes.values()))
+    key: tuple[Any, ...] = (op, inputs)
+    if attributes:
+        key = (op, inputs, tuple(attributes), tuple(attributes.values()))
     found = _cache.get(key)
     if found is None:
         found = _cache[key] = Prepared(op, inputs, attributes)
@@ -117,19 +122,21 @@ def apply_all(op: Op, *inputs: Tensor | None, **attributes: Any) -> tuple[Tensor
     """Runs an operation on tensors, records it if a gradient may be wanted, and gives all of its outputs."""
     prepared = prepare(op, tuple([None if t is None else t.spec for t in inputs]), attributes)
     specs = prepared.outputs
-    if any([t is not None and t._buffer is None for t in inputs]):
+    buffers = tuple([None if t is None else t._buffer for t in inputs])
+    if None in buffers and any([t is not None and t._buffer is None for t in inputs]):
         outputs = tuple([Tensor(None, spec) for spec in specs])
-    elif prepared.alias:
-        outputs = (Tensor(inputs[0]._buffer, specs[0]),)  # type: ignore[union-attr]  # an alias has an input
     elif prepared.kernel is not None:
-        buffers = prepared.kernel.run(tuple([None if t is None else t._buffer for t in inputs]))
-        outputs = tuple([Tensor(b, s) for b, s in zip(buffers, specs, strict=True)])
+        outputs = tuple([Tensor(b, s) for b, s in zip(prepared.kernel.run(buffers), specs, strict=True)])
+    elif prepared.alias:
+        outputs = (Tensor(buffers[0], specs[0]),)
     else:
         outputs = _run_reference(op, inputs, specs, attributes)
-    if prepared.real and _state.grad_enabled and any([t is not None and t.requires_grad for t in inputs]):
-        node = Node(op, inputs, outputs, attributes)
-        for index, output in enumerate(outputs):
-            if output.dtype.kind == "f":
+    if prepared.real and _state.grad_enabled:
+        needs = tuple([t is not None and t.requires_grad for t in inputs])
+        if True in needs:
+            node = Node(op, inputs, outputs, attributes, needs)
+            for index in prepared.real:
+                output = outputs[index]
                 output.requires_grad = True
                 output._node = node
                 output._index = index
@@ -164,23 +171,41 @@ _sequence = itertools.count()
 class Node:
     """An operation that was run: an inner node of the computation graph, with what its chain rule needs."""
 
-    __slots__ = ("__weakref__", "attributes", "hooks", "inputs", "needs", "op", "outputs", "released", "sequence")
+    __slots__ = (
+        "__weakref__",
+        "attributes",
+        "hooks",
+        "inputs",
+        "needs",
+        "op",
+        "released",
+        "saved",
+        "sequence",
+        "specs",
+    )
 
     def __init__(
-        self, op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...], attributes: dict[str, Any]
+        self,
+        op: Op,
+        inputs: tuple[Tensor | None, ...],
+        outputs: tuple[Tensor, ...],
+        attributes: dict[str, Any],
+        needs: tuple[bool, ...],
     ) -> None:
         self.op = op
         self.attributes = attributes
-        needs = self.needs = tuple([t is not None and t.requires_grad for t in inputs])
-        keep = op.saves(needs)
+        self.needs = needs
         # What the chain rule does not read is kept as its place in the graph only, so that its memory can go.
-        self.inputs: tuple[Tensor | None, ...] = tuple(
-            [t if t is None or keep is None or i in keep else t._place() for i, t in enumerate(inputs)]
+        keep = op.saves(needs)
+        self.inputs: tuple[Tensor | None, ...] = (
+            inputs
+            if keep is None
+            else tuple([t if t is None or i in keep else t._place() for i, t in enumerate(inputs)])
         )
-        # Copies without a node: an output that pointed to this node would make a cycle and outlive its use.
-        self.outputs: tuple[Tensor, ...] = tuple(
-            [Tensor(o._buffer if op.saves_outputs else None, o.spec) for o in outputs]
-        )
+        # Of the outputs only the memory: an output itself points to this node, and a cycle would outlive its use.
+        kept = op.saves_outputs
+        self.specs = tuple([o.spec for o in outputs])
+        self.saved = tuple([o._buffer if kept is True or (kept and i in kept) else None for i, o in enumerate(outputs)])
         self.hooks: dict[int, list[Hook]] = {}
         self.sequence = next(_sequence)
         self.released = False
@@ -192,11 +217,11 @@ class Node:
                 f"backward a second time through '{self.op.name}': its values were freed by the first; "
                 "call the first one with retain_graph=True"
             )
-        outputs = self.outputs
+        outputs = tuple([Tensor(buffer, spec) for buffer, spec in zip(self.saved, self.specs, strict=True)])
         if _state.grad_enabled:  # the chain rule itself is to be differentiated
-            outputs = tuple([o._linked(self, i) for i, o in enumerate(outputs)])
-        call = Call(self.op, self.inputs, outputs, self.attributes, self.needs)
-        result = self.op.vjp(call, *grads)
+            for index, output in enumerate(outputs):
+                output.requires_grad, output._node, output._index = output.dtype.kind == "f", self, index
+        result = self.op.vjp(Call(self.op, self.inputs, outputs, self.attributes, self.needs), *grads)
         if isinstance(result, Tensor):  # of a rule for a single input
             result = (result,)
         if not isinstance(result, tuple) or len(result) != len(self.inputs):
@@ -207,7 +232,7 @@ class Node:
         if not retain:
             self.released = True
             self.inputs = tuple([t if t is None else t._place() for t in self.inputs])
-            self.outputs = tuple([Tensor(None, o.spec) for o in self.outputs])
+            self.saved = (None,) * len(self.specs)
         return result
 
 
@@ -222,11 +247,64 @@ def _run_hooks(hooks: Sequence[Hook] | None, grad: Tensor) -> Tensor:
     return grad
 
 
-def _check_gradient(grad: Tensor, tensor: Tensor, op: str) -> None:
-    if grad.shape != tensor.shape:
+def _check_gradient(grad: Tensor, tensor: Tensor, op: str, numbers: bool) -> None:
+    if grad.spec != tensor.spec:
+        raise RuntimeError(f"the chain rule of '{op}' gave a gradient of {grad.spec} for an input of {tensor.spec}")
+    if numbers and grad._buffer is None:
         raise RuntimeError(
-            f"the chain rule of '{op}' gave a gradient of shape {grad.shape} for an input of {tensor.shape}"
+            f"the chain rule of '{op}' read numbers that were not kept: name them in saves_inputs or saves_outputs"
         )
+
+
+class _Walk:
+    """One way back through the graph, from outputs to leaves in reverse order of execution."""
+
+    def __init__(self, inputs: Sequence[Tensor], retain_graph: bool) -> None:
+        self.retain_graph = retain_graph
+        self.pending: dict[Node, list[Tensor | None]] = {}  # gradients that have come so far, for each output
+        self.heap: list[tuple[int, Node]] = []
+        self.leaves: dict[int, tuple[Tensor, Tensor]] = {}
+        self.found: list[Tensor | None] = [None] * len(inputs)
+        self.wanted: dict[Any, list[int]] = {}
+        for position, tensor in enumerate(inputs):
+            place = (tensor._node, tensor._index) if tensor._node is not None else id(tensor)
+            self.wanted.setdefault(place, []).append(position)
+
+    def arrive(self, tensor: Tensor, grad: Tensor) -> None:
+        """Adds a gradient to what a tensor has got from other uses of it."""
+        node = tensor._node
+        if node is None:
+            known = self.leaves.get(id(tensor))
+            self.leaves[id(tensor)] = (tensor, grad if known is None else known[1] + grad)
+            return
+        waiting = self.pending.get(node)
+        if waiting is None:
+            waiting = self.pending[node] = [None] * len(node.specs)
+            heapq.heappush(self.heap, (-node.sequence, node))
+        before = waiting[tensor._index]
+        waiting[tensor._index] = grad if before is None else before + grad
+
+    def run(self) -> None:
+        """Goes through all nodes that gradients arrive at; each has all of its own when its turn comes."""
+        while self.heap:
+            node = heapq.heappop(self.heap)[1]
+            grads = self.pending.pop(node)
+            numbers = True
+            for index, grad in enumerate(grads):
+                if grad is not None:
+                    grads[index] = grad = _run_hooks(node.hooks.get(index), grad)
+                    self.note((node, index), grad)
+                    numbers = numbers and grad._buffer is not None
+            targets = node.inputs
+            for target, grad in zip(targets, node.backward(grads, self.retain_graph), strict=True):
+                if grad is not None and target is not None and target.requires_grad:
+                    _check_gradient(grad, target, node.op.name, numbers)
+                    self.arrive(target, grad)
+
+    def note(self, place: Any, grad: Tensor) -> None:
+        """Keeps a gradient that was asked for."""
+        for position in self.wanted.get(place, ()):
+            self.found[position] = grad
 
 
 def backpropagate(
@@ -236,58 +314,31 @@ def backpropagate(
     retain_graph: bool,
     create_graph: bool,
 ) -> list[Tensor | None]:
-    """Carries gradients from outputs to leaves in reverse order of execution, summing where a value was used twice.
+    """Carries gradients from outputs to leaves, summing where a value was used more than once.
 
     With `inputs` the gradients of those are returned and no `.grad` is touched; without, `.grad` of all leaves grows.
     """
-    pending: dict[Node, list[Tensor | None]] = {}
-    heap: list[tuple[int, Node]] = []
-    leaves: dict[int, tuple[Tensor, Tensor]] = {}
-    wanted: dict[Any, int] = {}
-    found: list[Tensor | None] = [None] * len(inputs or ())
-    for position, tensor in enumerate(inputs or ()):
-        wanted[(tensor._node, tensor._index) if tensor._node is not None else id(tensor)] = position
-
-    def arrive(tensor: Tensor, grad: Tensor) -> None:
-        node = tensor._node
-        if node is None:
-            if tensor.requires_grad:
-                known = leaves.get(id(tensor))
-                leaves[id(tensor)] = (tensor, grad if known is None else known[1] + grad)
-            return
-        waiting = pending.get(node)
-        if waiting is None:
-            waiting = pending[node] = [None] * len(node.outputs)
-            heapq.heappush(heap, (-node.sequence, node))
-        before = waiting[tensor._index]
-        waiting[tensor._index] = grad if before is None else before + grad
-
-    with set_grad_enabled(create_graph):
+    walk = _Walk(inputs or (), retain_graph)
+    before, _state.grad_enabled = _state.grad_enabled, create_graph
+    try:
         for output, grad in zip(outputs, grads, strict=True):
-            arrive(output, grad)
-        while heap:
-            node = heapq.heappop(heap)[1]
-            waiting = pending.pop(node)
-            for index, waiting_grad in enumerate(waiting):
-                if waiting_grad is None:
-                    continue
-                hooked = waiting[index] = _run_hooks(node.hooks.get(index), waiting_grad)
-                asked = wanted.get((node, index))
-                if asked is not None:
-                    found[asked] = hooked
-            targets = node.inputs
-            for target, target_grad in zip(targets, node.backward(waiting, retain_graph), strict=True):
-                if target is not None and target_grad is not None and target.requires_grad:
-                    _check_gradient(target_grad, target, node.op.name)
-                    arrive(target, target_grad)
-        for leaf, leaf_grad in leaves.values():
-            leaf_grad = _run_hooks(leaf._hooks, leaf_grad)
+            walk.arrive(output, grad)
+        walk.run()
+        taken = {id(grad._buffer) for grad in grads}
+        for leaf, grad in walk.leaves.values():
+            grad = _run_hooks(leaf._hooks, grad)
             if inputs is not None:
-                if id(leaf) in wanted:
-                    found[wanted[id(leaf)]] = leaf_grad
+                walk.note(id(leaf), grad)
+            elif leaf.grad is not None:
+                leaf.grad = leaf.grad + grad
             else:
-                leaf.grad = leaf_grad if leaf.grad is None else leaf.grad + leaf_grad
-    return found
+                # Memory of its own: what the caller gave, or another leaf has too, must not change with this one.
+                shared = id(grad._buffer) in taken and not create_graph and grad._buffer is not None
+                leaf.grad = grad.copy() if shared else grad
+                taken.add(id(grad._buffer))
+    finally:
+        _state.grad_enabled = before
+    return walk.found
 
 
 def _start_gradient(output: Tensor, grad: Tensor | None) -> Tensor:
@@ -350,19 +401,28 @@ def grad(
 # --- switches --------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def set_grad_enabled(enabled: bool) -> Iterator[None]:
-    """Switches recording for gradients on or off inside a `with` block (or a decorated function)."""
-    before = _state.grad_enabled
-    _state.grad_enabled = enabled
-    try:
-        yield
-    finally:
-        _state.grad_enabled = before
+class set_grad_enabled:
+    """Switches recording for gradients on or off in this thread: at once, and back at the end of a `with` block.
+
+    >>> import coolnn as cool
+    >>> with cool.set_grad_enabled(False):
+    ...     cool.is_grad_enabled()
+    False
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self._before = _state.grad_enabled
+        _state.grad_enabled = bool(enabled)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        _state.grad_enabled = self._before
 
 
-def no_grad() -> contextlib.AbstractContextManager[None]:
-    """Inside `with no_grad():` nothing is recorded: less memory, no backward.
+class no_grad:
+    """Inside `with no_grad():`, or a function decorated by `@no_grad()`, nothing is recorded: less memory, no backward.
 
     >>> import coolnn as cool
     >>> x = cool.tensor([1.0], requires_grad=True)
@@ -370,7 +430,21 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
     ...     (x * 2).requires_grad
     False
     """
-    return set_grad_enabled(False)
+
+    def __enter__(self) -> None:
+        self._before = _state.grad_enabled
+        _state.grad_enabled = False
+
+    def __exit__(self, *error: object) -> None:
+        _state.grad_enabled = self._before
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def without(*args: Any, **kwargs: Any) -> Any:
+            with no_grad():
+                return function(*args, **kwargs)
+
+        return without  # type: ignore[return-value]  # the same signature
 
 
 def is_grad_enabled() -> bool:

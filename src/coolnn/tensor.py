@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 
 from . import _core
-from .spec import DTYPE_CODES, Shape, Spec, float32, int64, logical_order, storage_order
+from .spec import DTYPE_CODES, Shape, Spec, boolean, float32, int64, logical_order, storage_order
 
 if TYPE_CHECKING:
     from .autograd import Node
@@ -41,6 +42,8 @@ class Tensor:
     @staticmethod
     def from_array(array: Array) -> Tensor:
         """A tensor that shares the array's memory if it is laid out as the engine wants it, else of a copy."""
+        if array.dtype not in DTYPE_CODES and not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
         if array.dtype not in DTYPE_CODES:
             raise TypeError(
                 f"coolnn has no tensors of type {array.dtype}; convert to one of: "
@@ -64,6 +67,8 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         array = self.numpy()
         if dtype is not None and dtype != array.dtype:
+            if copy is False:
+                raise ValueError(f"{self.dtype.name} numbers cannot be seen as {np.dtype(dtype).name} without a copy")
             return array.astype(dtype)
         return array.copy() if copy else array
 
@@ -174,6 +179,10 @@ class Tensor:
         """The same numbers (the same memory) outside the graph."""
         return Tensor(self._buffer, self.spec)
 
+    def copy(self) -> Tensor:
+        """The same numbers in memory of their own, outside the graph."""
+        return tensor(self) if self._buffer is not None else Tensor(None, self.spec)
+
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         """Calls `hook(gradient)` when the gradient of this tensor is known; what it returns replaces the gradient.
 
@@ -190,12 +199,16 @@ class Tensor:
 
     def retain_grad(self) -> None:
         """Keeps the gradient of this inner value in `.grad` too."""
-        if self._node is not None:
+        if self._node is None:
+            return
+        place = weakref.ref(self)  # the node keeps the hook, and this tensor the node
 
-            def keep(grad: Tensor) -> None:
-                self.grad = grad if self.grad is None else self.grad + grad
+        def keep(grad: Tensor) -> None:
+            tensor = place()
+            if tensor is not None:
+                tensor.grad = grad if tensor.grad is None else tensor.grad + grad
 
-            self.register_hook(keep)
+        self.register_hook(keep)
 
     def _place(self) -> Tensor:
         """This tensor's place in the graph without its numbers; a leaf that collects gradients is its own place."""
@@ -205,20 +218,14 @@ class Tensor:
         place.requires_grad, place._node, place._index = self.requires_grad, self._node, self._index
         return place
 
-    def _linked(self, node: Node, index: int) -> Tensor:
-        """These numbers as the output `index` of a node."""
-        tensor = Tensor(self._buffer, self.spec)
-        tensor.requires_grad, tensor._node, tensor._index = True, node, index
-        return tensor
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For copy.deepcopy and pickle: the numbers, and what subclasses keep beside them.
         if self._node is not None:
-            raise RuntimeError("only leaves of the graph can be deep-copied; use detach() first")
-        copied = type(self).__new__(type(self))
-        Tensor.__init__(copied, None if self._buffer is None else tensor(self)._buffer, self.spec)
-        copied.requires_grad, copied.grad = self.requires_grad, self.grad
-        memo[id(self)] = copied
-        return copied
+            raise RuntimeError("only leaves of the graph can be copied deeply or pickled; use detach() first")
+        array = None if self._buffer is None else self.numpy()
+        slots = [name for kind in type(self).__mro__[:-1] for name in kind.__slots__]  # type: ignore[attr-defined]
+        kept = [name for name in slots if name not in Tensor.__slots__ or name in ("requires_grad", "grad")]
+        return _rebuild, (type(self), array, self.spec, {name: getattr(self, name) for name in kept})
 
     def copy_(self, source: Tensor | Array) -> Tensor:
         """Overwrites the numbers with those of `source` (same shape), outside the graph; returns the tensor itself."""
@@ -271,6 +278,15 @@ class Tensor:
 
     def __abs__(self) -> Tensor:
         return ops.abs(self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.minimum(*_booleans(self, other, "&"))
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.maximum(*_booleans(self, other, "|"))
+
+    def __invert__(self) -> Tensor:
+        return ops.eq(*_booleans(self, False, "~"))
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
         return ops.eq(self, other) if _is_operand(other) else NotImplemented
@@ -433,6 +449,21 @@ class Tensor:
     def long(self) -> Tensor:
         """The tensor as int64."""
         return ops.cast(self, np.int64)
+
+
+def _rebuild(kind: type[Tensor], array: Array | None, spec: Spec, state: dict[str, Any]) -> Tensor:
+    made = kind.__new__(kind)
+    Tensor.__init__(made, None if array is None else Tensor.from_array(array)._buffer, spec)
+    for name, value in state.items():
+        setattr(made, name, value)
+    return made
+
+
+def _booleans(a: Tensor, b: Any, sign: str) -> tuple[Tensor, Tensor]:
+    b = b if isinstance(b, Tensor) else tensor(b)
+    if a.dtype != boolean or b.dtype != boolean:
+        raise TypeError(f"{sign} goes with tensors of booleans, not {a.dtype.name} and {b.dtype.name}")
+    return a, b
 
 
 def _is_operand(x: object) -> TypeGuard[Operand]:

@@ -28,7 +28,7 @@ class Dropout(Op):
     name = "dropout"
     onnx = "Dropout"
     saves_inputs = ()
-    saves_outputs = True
+    saves_outputs = (1,)
 
     def infer(self, x: Spec, state: Spec, p: float) -> tuple[Spec, Spec]:
         return x, Spec(x.shape, boolean)

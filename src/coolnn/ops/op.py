@@ -34,9 +34,9 @@ class Op:
     name: str
     #: The ONNX operator that this corresponds to, if there is one.
     onnx: str | None = None
-    #: Which inputs the chain rule reads the numbers of (None: all) and whether it reads the outputs; all else is freed.
+    #: Which inputs the chain rule reads the numbers of (None: all), and which outputs (True: all). All else is freed.
     saves_inputs: tuple[int, ...] | None = None
-    saves_outputs: bool = False
+    saves_outputs: tuple[int, ...] | bool = False
 
     def infer(self, *args: Any, **kwargs: Any) -> Spec | tuple[Spec, ...]:
         """Shape rule: the outputs' specs from those of the inputs (None: absent); raises ValueError that says why.

@@ -29,7 +29,7 @@ def reduced_shape(shape: Shape, dims: Shape, keepdim: bool) -> Shape:
 
 def _spread(y: Tensor, shape: Shape, dims: Shape) -> Tensor:
     """A reduced tensor repeated along the axes it was reduced over."""
-    return y.reshape(reduced_shape(shape, dims, True)).broadcast_to(shape)
+    return (y.reshape(reduced_shape(shape, dims, True)) if y.spec.shape else y).broadcast_to(shape)
 
 
 class Sum(Op):
