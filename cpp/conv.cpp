@@ -7,6 +7,7 @@ namespace coolnn {
 namespace {
 
 const ConvAlgorithm* const ALGORITHMS[] = {
+    &depthwise_convolution,
     &implicit_gemm,
 };
 

@@ -31,6 +31,8 @@ struct ConvAlgorithm {
   KernelPtr (*make)(const ConvShape& shape, ConvPass pass);
 };
 
+// Each channel for itself.
+extern const ConvAlgorithm depthwise_convolution;
 // A matrix product whose operands are read as patches: any shape, the fallback of all others.
 extern const ConvAlgorithm implicit_gemm;
 

@@ -5,16 +5,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "conv.h"
+#include "conv_taps.h"
 #include "gemm.h"
 
 namespace coolnn {
 namespace {
-
-struct Tap {
-  int64_t dy, dx;  // from the patch's corner, in pixels
-  int64_t index;   // ky * kw + kx
-};
 
 // Taps beside each other join into one run where the pixels' channels lie without a gap.
 std::vector<PatchRun> join_runs(const std::vector<Tap>& taps, int64_t channels, bool gapless) {
@@ -33,10 +28,7 @@ struct InputPatches {
   PatchSource source;  // without data
 
   explicit InputPatches(const ConvShape& s) {
-    std::vector<Tap> taps;
-    for (int64_t ky = 0; ky < s.kh; ky++)
-      for (int64_t kx = 0; kx < s.kw; kx++) taps.push_back({ky * s.dh - s.pt, kx * s.dw - s.pl, ky * s.kw + kx});
-    runs = join_runs(taps, s.group_ic(), s.groups == 1);
+    runs = join_runs(output_taps(s), s.group_ic(), s.groups == 1);
     source = {nullptr, s.ih, s.iw, s.ic, s.oh, s.ow, s.sh, s.sw, runs.data(), int64_t(runs.size())};
   }
   PatchSource of_group(const float* x, int64_t channel) const {
@@ -96,38 +88,24 @@ class Forward final : public Kernel {
   decltype(ConvTable::gather_rows) gather_;
 };
 
-// The input pixels (y, x) with y % stride == py and x % stride == px, and the taps that reach them.
-struct Phase {
-  int64_t py, px, grid_h, grid_w;
-  std::vector<Tap> taps;
+struct ProductPhase : InputPhase {
   std::vector<PatchRun> runs;
   GemmPlan plan;
-};
 
-std::vector<Phase> phases_of(const ConvShape& s) {
-  std::vector<Phase> phases;
-  for (int64_t py = 0; py < std::min(s.sh, s.ih); py++)
-    for (int64_t px = 0; px < std::min(s.sw, s.iw); px++) {
-      Phase phase = {py, px, (s.ih - py + s.sh - 1) / s.sh, (s.iw - px + s.sw - 1) / s.sw, {}, {}, {}};
-      for (int64_t ky = 0; ky < s.kh; ky++)
-        for (int64_t kx = s.kw - 1; kx >= 0; kx--) {  // backwards: then the pixels of the gradient come in order
-          const int64_t y = py + s.pt - ky * s.dh, x = px + s.pl - kx * s.dw;
-          if (y % s.sh == 0 && x % s.sw == 0) phase.taps.push_back({y / s.sh, x / s.sw, ky * s.kw + kx});
-        }
-      phase.runs = join_runs(phase.taps, s.group_oc(), s.groups == 1);
-      const int64_t depth = int64_t(phase.taps.size()) * s.group_oc();
-      phase.plan = GemmPlan(s.groups, s.n * phase.grid_h * phase.grid_w, s.group_ic(), depth, false);
-      phases.push_back(std::move(phase));
-    }
-  return phases;
-}
+  ProductPhase(const ConvShape& s, InputPhase phase)
+      : InputPhase(std::move(phase)),
+        runs(join_runs(taps, s.group_oc(), s.groups == 1)),
+        plan(s.groups, s.n * grid_h * grid_w, s.group_ic(), int64_t(taps.size()) * s.group_oc(), false) {}
+};
 
 class InputGrad final : public Kernel {
  public:
-  explicit InputGrad(const ConvShape& s) : shape_(s), phases_(phases_of(s)), gather_(isa().conv.gather_rows) {}
+  explicit InputGrad(const ConvShape& s) : shape_(s), gather_(isa().conv.gather_rows) {
+    for (InputPhase& phase : input_phases(s)) phases_.emplace_back(s, std::move(phase));
+  }
 
   void run(const Arguments& a) const override {
-    for (const Phase& phase : phases_) {
+    for (const ProductPhase& phase : phases_) {
       const Operands operands(*this, phase, a);
       multiply(phase.plan, operands, a.workspace);
     }
@@ -136,7 +114,7 @@ class InputGrad final : public Kernel {
  private:
   class Operands final : public GemmOperands {
    public:
-    Operands(const InputGrad& kernel, const Phase& phase, const Arguments& a)
+    Operands(const InputGrad& kernel, const ProductPhase& phase, const Arguments& a)
         : kernel_(kernel), shape_(kernel.shape_), phase_(phase), grad_(a.in(0)), weight_(a.in(1)), dx_(a.out(0)) {}
     PanelOrder a_order() const override { return PanelOrder::rows; }
     void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t, float* to) const override {
@@ -177,13 +155,13 @@ class InputGrad final : public Kernel {
    private:
     const InputGrad& kernel_;
     const ConvShape& shape_;
-    const Phase& phase_;
+    const ProductPhase& phase_;
     const float *grad_, *weight_;
     float* dx_;
   };
 
   ConvShape shape_;
-  std::vector<Phase> phases_;
+  std::vector<ProductPhase> phases_;
   decltype(ConvTable::gather_rows) gather_;
 };
 

@@ -92,8 +92,11 @@ static void gather_panels(const PatchSource& source, int64_t first, int64_t coun
          [=](int64_t patch) { return PanelTarget{b + patch * TILE_COLUMNS, count * TILE_COLUMNS}; });
 }
 
+void depthwise_line(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel);
+void depthwise_line_weights(const DepthwiseLine& line, const float* grad);
+
 extern const ConvTable conv_table;
-const ConvTable conv_table = {gather_rows, gather_panels};
+const ConvTable conv_table = {gather_rows, gather_panels, depthwise_line, depthwise_line_weights};
 
 }  // namespace COOLNN_ISA
 }  // namespace coolnn

@@ -1,6 +1,8 @@
 #pragma once
 #include <stdint.h>
 
+#include "kernels/conv_depthwise.h"
+
 namespace coolnn {
 
 // A patch is what one output pixel sees, as a vector: runs of neighbouring numbers of a channels-last picture, each
@@ -26,6 +28,10 @@ struct ConvTable {
   void (*gather_rows)(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* a);
   // The same as panels of B, with a patch for each step of the depth.
   void (*gather_panels)(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* b);
+  // A line of a depthwise convolution: `y_pixel` floats from output to output; bias may be null.
+  void (*depthwise_line)(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel);
+  // Adds the part of a line to the taps' weight gradients.
+  void (*depthwise_line_weights)(const DepthwiseLine& line, const float* grad);
 };
 
 }  // namespace coolnn

@@ -1,0 +1,126 @@
+// Depthwise convolution: channels in the lanes, a few neighbouring pixels in registers.
+#include "kernels/conv.h"
+#include "simd.h"
+
+namespace coolnn {
+namespace COOLNN_ISA {
+
+constexpr int PIXELS = 8;     // outputs at once: as many sums as hide the latency of a multiply-add
+constexpr int TAPS = 9;       // weight gradients at once
+
+static INLINE vf load_some(const float* p, int n) { return n == VL ? load(p) : load_partial(p, n); }
+static INLINE void store_some(float* p, vf x, int n) { n == VL ? store(p, x) : store_partial(p, x, n); }
+
+// `n` patches inside the line, from the corner x on.
+template <int N>
+static INLINE void full_patches(const DepthwiseLine& line, const float* x, const float* bias, float* y, int64_t y_pixel,
+                                int64_t channel, int lanes) {
+  vf sum[N];
+  const vf start = bias != nullptr ? load_some(bias + channel, lanes) : zero();
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++) sum[i] = start;
+  const int64_t pixel = line.step * line.channels;
+  for (int64_t t = 0; t < line.tap_count; t++) {
+    const vf weight = load_some(line.taps[t].weight + channel, lanes);
+    const float* at = x + line.taps[t].offset + channel;
+#pragma GCC unroll 8
+    for (int i = 0; i < N; i++) sum[i] = fma(load_some(at + i * pixel, lanes), weight, sum[i]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++) store_some(y + i * y_pixel + channel, sum[i], lanes);
+}
+
+template <int N>
+static void all_channels(const DepthwiseLine& line, const float* x, const float* bias, float* y, int64_t y_pixel) {
+  int64_t c = 0;
+  for (; c + VL <= line.channels; c += VL) full_patches<N>(line, x, bias, y, y_pixel, c, VL);
+  if (c < line.channels) full_patches<N>(line, x, bias, y, y_pixel, c, int(line.channels - c));
+}
+
+static INLINE bool inside(const DepthwiseLine& line, int64_t patch, int64_t dx) {
+  const int64_t at = patch * line.step + dx;
+  return at >= 0 && at < line.width;
+}
+
+static void edge_patch(const DepthwiseLine& line, int64_t patch, const float* bias, float* y) {
+  const float* x = line.x + patch * line.step * line.channels;
+  for (int64_t c = 0; c < line.channels; c += VL) {
+    const int lanes = int(line.channels - c < VL ? line.channels - c : VL);
+    vf sum = bias != nullptr ? load_some(bias + c, lanes) : zero();
+    for (int64_t t = 0; t < line.tap_count; t++) {
+      const DepthwiseTap& tap = line.taps[t];
+      if (inside(line, patch, tap.dx))
+        sum = fma(load_some(x + tap.offset + c, lanes), load_some(tap.weight + c, lanes), sum);
+    }
+    store_some(y + c, sum, lanes);
+  }
+}
+
+extern void depthwise_line(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel);
+void depthwise_line(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel) {
+  int64_t patch = 0;
+  for (; patch < line.full_begin; patch++) edge_patch(line, patch, bias, y + patch * y_pixel);
+  const int64_t pixel = line.step * line.channels;
+  for (; patch + PIXELS <= line.full_end; patch += PIXELS)
+    all_channels<PIXELS>(line, line.x + patch * pixel, bias, y + patch * y_pixel, y_pixel);
+  for (; patch + 4 <= line.full_end; patch += 4)
+    all_channels<4>(line, line.x + patch * pixel, bias, y + patch * y_pixel, y_pixel);
+  for (; patch < line.full_end; patch++)
+    all_channels<1>(line, line.x + patch * pixel, bias, y + patch * y_pixel, y_pixel);
+  for (; patch < line.count; patch++) edge_patch(line, patch, bias, y + patch * y_pixel);
+}
+
+// Adds to N weight gradients the patches inside the line.
+template <int N>
+static INLINE void add_full(const DepthwiseLine& line, const DepthwiseTap* taps, const float* grad, int64_t channel,
+                            int lanes) {
+  vf sum[N];
+#pragma GCC unroll 9
+  for (int t = 0; t < N; t++) sum[t] = load_some(taps[t].weight_grad + channel, lanes);
+  const int64_t pixel = line.step * line.channels;
+  const float* x = line.x + line.full_begin * pixel + channel;
+  const float* g = grad + line.full_begin * line.channels + channel;
+  for (int64_t patch = line.full_begin; patch < line.full_end; patch++) {
+    const vf gradient = load_some(g, lanes);
+#pragma GCC unroll 9
+    for (int t = 0; t < N; t++) sum[t] = fma(load_some(x + taps[t].offset, lanes), gradient, sum[t]);
+    x += pixel;
+    g += line.channels;
+  }
+#pragma GCC unroll 9
+  for (int t = 0; t < N; t++) store_some(taps[t].weight_grad + channel, sum[t], lanes);
+}
+
+template <int N>
+static void add_full_channels(const DepthwiseLine& line, const DepthwiseTap* taps, const float* grad) {
+  int64_t c = 0;
+  for (; c + VL <= line.channels; c += VL) add_full<N>(line, taps, grad, c, VL);
+  if (c < line.channels) add_full<N>(line, taps, grad, c, int(line.channels - c));
+}
+
+static void add_edge(const DepthwiseLine& line, int64_t patch, const float* grad) {
+  const float* x = line.x + patch * line.step * line.channels;
+  for (int64_t t = 0; t < line.tap_count; t++) {
+    const DepthwiseTap& tap = line.taps[t];
+    if (!inside(line, patch, tap.dx)) continue;
+    for (int64_t c = 0; c < line.channels; c += VL) {
+      const int lanes = int(line.channels - c < VL ? line.channels - c : VL);
+      const vf sum = load_some(tap.weight_grad + c, lanes);
+      store_some(tap.weight_grad + c, fma(load_some(x + tap.offset + c, lanes), load_some(grad + c, lanes), sum), lanes);
+    }
+  }
+}
+
+extern void depthwise_line_weights(const DepthwiseLine& line, const float* grad);
+void depthwise_line_weights(const DepthwiseLine& line, const float* grad) {
+  for (int64_t patch = 0; patch < line.full_begin; patch++) add_edge(line, patch, grad + patch * line.channels);
+  for (int64_t patch = line.full_end; patch < line.count; patch++) add_edge(line, patch, grad + patch * line.channels);
+  if (line.full_begin == line.full_end) return;
+  int64_t t = 0;
+  for (; t + TAPS <= line.tap_count; t += TAPS) add_full_channels<TAPS>(line, line.taps + t, grad);
+  for (; t + 3 <= line.tap_count; t += 3) add_full_channels<3>(line, line.taps + t, grad);
+  for (; t < line.tap_count; t++) add_full_channels<1>(line, line.taps + t, grad);
+}
+
+}  // namespace COOLNN_ISA
+}  // namespace coolnn

@@ -1,0 +1,24 @@
+#pragma once
+#include <stdint.h>
+
+namespace coolnn {
+
+struct DepthwiseTap {
+  int64_t offset;         // from the patch's corner, in floats
+  int64_t dx;             // from the patch's corner, in pixels
+  const float* weight;    // one a channel
+  float* weight_grad;     // likewise
+};
+
+// One line of patches, each channel for itself. The taps are those whose line is inside the picture.
+struct DepthwiseLine {
+  const float* x;               // the first pixel of the line that the first patch's corner lies on
+  int64_t width, channels;      // of the picture
+  int64_t step;                 // pixels from patch to patch
+  const DepthwiseTap* taps;
+  int64_t tap_count;
+  int64_t count;                // patches
+  int64_t full_begin, full_end;  // those that lie inside the line as a whole
+};
+
+}  // namespace coolnn
