@@ -92,7 +92,7 @@ class SmallVGG(Model):
 
     >>> import coolnn as cool
     >>> cool.models.create("small_vgg").num_parameters()
-    288554
+    289194
     """
 
     def __init__(

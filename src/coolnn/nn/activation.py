@@ -118,7 +118,7 @@ class Hardswish(Module):
     """x · relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244). Any shape in, the same shape out.
 
     >>> import coolnn as cool
-    >>> cool.nn.Hardswish()(cool.tensor([-4.0, 4.0])).tolist()
+    >>> cool.nn.Hardswish()(cool.tensor([0.0, 4.0])).tolist()
     [0.0, 4.0]
     """
 

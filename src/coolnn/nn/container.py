@@ -82,8 +82,13 @@ class Sequential(Module):
             setattr(self, name, module)
 
     def forward(self, x: Any) -> Any:
-        for module in self.children():
-            x = module(x)
+        for name, module in self.named_children():
+            try:
+                x = module(x)
+            except (ValueError, TypeError) as error:
+                if hasattr(error, "add_note"):  # Python 3.11 and later show it below the message
+                    error.add_note(f"in layer '{name}': {type(module).__name__}({module.extra_repr()})")
+                raise
         return x
 
     def append(self, module: Module) -> Sequential:

@@ -10,13 +10,18 @@ import math
 import numpy as np
 
 from ..random import generator
-from ..spec import Shape, float32
+from ..spec import Shape, storage_order
 from ..tensor import Array, Tensor
 
 
 def _fill(tensor: Tensor, array: Array | float) -> Tensor:
     tensor.numpy()[...] = array
     return tensor
+
+
+def _stored(tensor: Tensor) -> Array:
+    """The tensor's numbers as they lie in memory, so that they can be drawn in place."""
+    return tensor.numpy().transpose(storage_order(tensor.ndim))
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
@@ -29,10 +34,11 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """
     if tensor.is_meta:
         return tensor
-    numbers = generator().random(tensor.shape, dtype=float32)
-    numbers *= np.float32(b - a)
-    numbers += np.float32(a)
-    return _fill(tensor, numbers)
+    numbers = _stored(tensor)
+    generator().random(out=numbers, dtype=numbers.dtype.type)
+    numbers *= numbers.dtype.type(b - a)
+    numbers += numbers.dtype.type(a)
+    return tensor
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
@@ -44,10 +50,12 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """
     if tensor.is_meta:
         return tensor
-    numbers = generator().standard_normal(tensor.shape, dtype=float32)
-    numbers *= np.float32(std)
-    numbers += np.float32(mean)
-    return _fill(tensor, numbers)
+    numbers = _stored(tensor)
+    generator().standard_normal(out=numbers, dtype=numbers.dtype.type)
+    numbers *= numbers.dtype.type(std)
+    if mean:
+        numbers += numbers.dtype.type(mean)
+    return tensor
 
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:

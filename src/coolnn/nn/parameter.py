@@ -86,4 +86,4 @@ def new(*shape: int, fill: float = 0.0, dtype: Any = float32) -> Tensor:
             raise ValueError(f"a tensor cannot have the shape {shape}: lengths are 0 or more")
     if _state.meta:
         return Tensor(None, Spec(tuple(shape), np.dtype(dtype)))
-    return Tensor.from_array(np.full(shape, fill, dtype))
+    return Tensor.from_array(np.full(shape, fill, dtype) if fill else np.zeros(shape, dtype))

@@ -36,7 +36,8 @@ class MaxPool2d(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        y: Tensor = ops.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return y
 
     def extra_repr(self) -> str:
         return _window_repr(self.kernel_size, self.stride, self.padding)
@@ -112,7 +113,8 @@ class AdaptiveMaxPool2d(Module):
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.adaptive_max_pool2d(x, _resolve(self.output_size, x))
+        y: Tensor = ops.adaptive_max_pool2d(x, _resolve(self.output_size, x))
+        return y
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"

@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd import apply_into
 from ..ops import update
 from ..spec import float32
-from ..tensor import Array, Tensor
+from ..tensor import Tensor
 
 Group = dict[str, Any]
 Parameters = Iterable[Tensor] | Iterable[Mapping[str, Any]]
@@ -31,6 +31,7 @@ class Optimizer:
     def __init__(self, parameters: Parameters, **defaults: Any) -> None:
         self.defaults = defaults
         self.param_groups: list[Group] = []
+        self._last: tuple[tuple[float, ...], Tensor] | None = None
         self.state: dict[int, dict[str, Any]] = {}  # by the id of the parameter, which the groups keep alive
         given: list[Any] = list(parameters)
         if not given:
@@ -85,6 +86,12 @@ class Optimizer:
 
     def _update(self, parameter: Tensor, grad: Tensor, state: dict[str, Any], group: Group, scale: float) -> None:
         raise NotImplementedError
+
+    def _hyper(self, *values: float) -> Tensor:
+        """The numbers of a step that change from step to step; attributes are what a kernel is prepared for."""
+        if self._last is None or self._last[0] != values:  # mostly the same for all parameters
+            self._last = values, Tensor.from_array(np.array(values, float32))
+        return self._last[1]
 
     # --- state -------------------------------------------------------------------------------------------------------
 
@@ -149,12 +156,6 @@ def _zeros_like(tensor: Tensor) -> Tensor:
     return Tensor.from_array(np.zeros(tensor.shape, tensor.dtype))
 
 
-def _hyper(*values: float) -> Tensor:
-    """The numbers of a step that change from step to step: not attributes, because a kernel is prepared for those."""
-    array: Array = np.array(values, float32)
-    return Tensor.from_array(array)
-
-
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, as in PyTorch: b = momentum·b + (1 - dampening)·g; p -= lr·b.
 
@@ -201,7 +202,7 @@ class SGD(Optimizer):
                 state["momentum_buffer"] = buffer
         apply_into(
             update.SGD_STEP,
-            (parameter, grad, buffer, _hyper(group["lr"], scale)),
+            (parameter, grad, buffer, self._hyper(group["lr"], scale)),
             (parameter,) if buffer is None else (parameter, buffer),
             momentum=float(group["momentum"]),
             dampening=float(group["dampening"]),
@@ -244,7 +245,7 @@ class Adam(Optimizer):
         average, square = state["exp_avg"], state["exp_avg_sq"]
         apply_into(
             update.ADAM_STEP,
-            (parameter, grad, average, square, _hyper(group["lr"], scale, 1 - beta1**step, 1 - beta2**step)),
+            (parameter, grad, average, square, self._hyper(group["lr"], scale, 1 - beta1**step, 1 - beta2**step)),
             (parameter, average, square),
             beta1=beta1,
             beta2=beta2,
@@ -319,7 +320,7 @@ class RMSprop(Optimizer):
         outputs = (parameter, state["square_avg"])
         apply_into(
             update.RMSPROP_STEP,
-            (parameter, grad, state["square_avg"], buffer, _hyper(group["lr"], scale)),
+            (parameter, grad, state["square_avg"], buffer, self._hyper(group["lr"], scale)),
             outputs if buffer is None else (*outputs, buffer),
             alpha=float(group["alpha"]),
             eps=float(group["eps"]),

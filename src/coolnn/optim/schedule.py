@@ -159,9 +159,9 @@ class OneCycleLR(Schedule):
 
     >>> import coolnn as cool
     >>> optimizer = cool.optim.SGD([cool.nn.Parameter(cool.ones(1))], lr=1.0, momentum=0.9)
-    >>> schedule = cool.optim.OneCycleLR(optimizer, max_lr=1.0, total_steps=11, pct_start=0.5)
-    >>> [round(schedule.lr(step, 1.0), 2) for step in (0, 2, 4, 7, 10)]
-    [0.04, 0.52, 1.0, 0.5, 0.0]
+    >>> schedule = cool.optim.OneCycleLR(optimizer, max_lr=1.0, total_steps=10, pct_start=0.5)
+    >>> [round(schedule.lr(step, 1.0), 2) for step in (0, 2, 4, 9)]
+    [0.04, 0.52, 1.0, 0.0]
     """
 
     def __init__(
