@@ -98,7 +98,7 @@ class MaxPool2d(Op):
     name = "max_pool2d"
     onnx = "MaxPool"
     saves_inputs = ()
-    saves_outputs = True
+    saves_outputs = (1,)
 
     def infer(
         self, x: Spec, *, kernel_size: Pair, stride: Pair, padding: Sides, dilation: Pair, output_size: Pair
@@ -139,7 +139,7 @@ class AdaptiveMaxPool2d(Op):
 
     name = "adaptive_max_pool2d"
     saves_inputs = ()
-    saves_outputs = True
+    saves_outputs = (1,)
 
     def infer(self, x: Spec, *, output_size: Pair) -> tuple[Spec, Spec]:
         need_pictures("adaptive_max_pool2d", input=x)
