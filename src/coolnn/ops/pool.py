@@ -22,6 +22,7 @@ __all__ = [
     "global_avg_pool2d",
     "global_max_pool2d",
     "max_pool2d",
+    "max_pool2d_with_indices",
 ]
 
 
@@ -334,25 +335,47 @@ def max_pool2d(
     padding: int | Sequence[int] = 0,
     dilation: int | Sequence[int] = 1,
     ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
+) -> Tensor:
     """The largest value of each window; `stride` is the window's size if not given. NaN counts as largest.
 
     x (N, C, H, W) -> (N, C, H', W') with H' = floor((H + padding - dilation·(kH - 1) - 1) / stride) + 1, or ceil with
-    `ceil_mode`; with `return_indices` also where each value is (h·W + w, int32). `padding` is one number,
-    (height, width) or (top, left, bottom, right) and never the largest. Raises ValueError where no window fits or
-    padding fills one.
+    `ceil_mode`. `padding` is one number, (height, width) or (top, left, bottom, right) and never the largest. Raises
+    ValueError where no window fits or padding fills one.
 
     >>> import coolnn as cool
     >>> cool.ops.max_pool2d(cool.tensor([[[[1.0, 2.0], [4.0, 3.0]]]]), 2).tolist()
     [[[[4.0]]]]
     """
+    return max_pool2d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode)[0]
+
+
+@function(
+    Case(_distinct(1, 17, 7, 9), 3, 2, 1),
+    Case(_distinct(2, 3, 5, 4), (2, 3), (2, 1), (1, 0), 1, True),
+    torch="nn.functional.max_pool2d_with_indices",
+)
+def max_pool2d_with_indices(
+    x: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """`max_pool2d` and where in its plane each value comes from: h·W + w, int32, -1 for a window without pixels.
+
+    >>> import coolnn as cool
+    >>> cool.ops.max_pool2d_with_indices(cool.tensor([[[[1.0, 2.0], [4.0, 3.0]]]]), 2)[1].item()
+    2
+    """
     kernel = pair(kernel_size, "kernel_size")
     steps = kernel if stride is None else pair(stride, "stride")
     sides, spread = four_sides(padding), pair(dilation, "dilation")
     size = _windows("max_pool2d", x.shape, kernel, steps, sides, spread, ceil_mode)
-    both = apply_all(MAX_POOL2D, x, kernel_size=kernel, stride=steps, padding=sides, dilation=spread, output_size=size)
-    return both if return_indices else both[0]
+    values, indices = apply_all(
+        MAX_POOL2D, x, kernel_size=kernel, stride=steps, padding=sides, dilation=spread, output_size=size
+    )
+    return values, indices
 
 
 @function(
@@ -444,17 +467,16 @@ def adaptive_avg_pool2d(x: Tensor, output_size: int | Sequence[int | None]) -> T
     *(Case(_distinct(*shape), size) for shape, size in _ADAPTIVE_SIZES),
     torch="nn.functional.adaptive_max_pool2d",
 )
-def adaptive_max_pool2d(x: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(x: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
     """The largest values of oh × ow nearly equal parts of the picture. x (N, C, H, W) -> (N, C, oh, ow).
 
-    Parts as in `adaptive_avg_pool2d`; with `return_indices` also where each value is (h·W + w, int32).
+    Parts as in `adaptive_avg_pool2d`.
 
     >>> import coolnn as cool
     >>> cool.ops.adaptive_max_pool2d(cool.tensor([[[[1.0, 2.0, 6.0]]]]), (1, 2)).tolist()
     [[[[2.0, 6.0]]]]
     """
-    both = apply_all(ADAPTIVE_MAX_POOL2D, x, output_size=_parts(output_size, x, "adaptive_max_pool2d"))
-    return both if return_indices else both[0]
+    return apply(ADAPTIVE_MAX_POOL2D, x, output_size=_parts(output_size, x, "adaptive_max_pool2d"))
 
 
 @function(Case(S(2, 3, 8, 8)), Case(S(1, 17, 1, 5)))
