@@ -9,6 +9,7 @@ namespace {
 const ConvAlgorithm* const ALGORITHMS[] = {
     &depthwise_convolution,
     &implicit_gemm,
+    &winograd_convolution,
 };
 
 KernelPtr make_cheapest(const ConvShape& shape, ConvPass pass) {

@@ -36,4 +36,7 @@ extern const ConvAlgorithm depthwise_convolution;
 // A matrix product whose operands are read as patches: any shape, the fallback of all others.
 extern const ConvAlgorithm implicit_gemm;
 
+// 3 x 3, stride 1, many channels; only where options().winograd allows it, as its rounding error is larger.
+extern const ConvAlgorithm winograd_convolution;
+
 }  // namespace coolnn

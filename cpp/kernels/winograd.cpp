@@ -1,12 +1,254 @@
+// Winograd's two-dimensional transforms of tiles and weights; the products are in winograd_product.cpp.
 #include "kernels/winograd.h"
 
-#include "simd.h"
+#include "kernels/winograd_product.h"
+#include "kernels/winograd_transform.h"
+#include "winograd_points.h"
+
+// Lambdas have no other place for this attribute, and a call would spill all vectors.
+#define INLINE_LAMBDA __attribute__((always_inline))
 
 namespace coolnn {
 namespace COOLNN_ISA {
 
+constexpr int BLOCK = WINOGRAD_BLOCK;
+alignas(64) static const float ZEROS[BLOCK] = {};
+
+// A vector's worth of channels at every place of an N x N patch. Three ways to come by them:
+// inside of the picture,
+template <int N> struct InnerPatch {
+  const float* corner;
+  int64_t row_stride, column_stride;
+  INLINE vf at(int i, int j, int64_t channel) const {
+    return load(corner + i * row_stride + j * column_stride + channel);
+  }
+};
+// across its border, where places outside read zeros,
+template <int N> struct BorderPatch {
+  const float* place[N * N];
+  int64_t inside[N * N];  // all ones, or none
+  INLINE vf at(int i, int j, int64_t channel) const {
+    return load(place[i * N + j] + (channel & inside[i * N + j]));
+  }
+};
+// and in the last channels, where less than a vector is left.
+template <int N> struct PartialPatch {
+  const BorderPatch<N>& border;
+  int lanes;
+  INLINE vf at(int i, int j, int64_t channel) const {
+    const int64_t inside = border.inside[i * N + j];
+    return load_partial(border.place[i * N + j] + (channel & inside), inside ? lanes : 0);
+  }
+};
+
+template <int N> static void find_border(const WinogradPicture& p, int64_t top, int64_t left, BorderPatch<N>& patch) {
+  for (int i = 0; i < N; i++)
+    for (int j = 0; j < N; j++) {
+      const int64_t y = top + i, x = left + j;
+      const bool inside = y >= 0 && y < p.height && x >= 0 && x < p.width;
+      patch.place[i * N + j] = inside ? p.pixels + (y * p.width + x) * p.channels : ZEROS;
+      patch.inside[i * N + j] = inside ? -1 : 0;
+    }
+}
+
+// M d MT of one vector of channels: M::COLUMNS squared places in, M::ROWS squared out.
+template <class M, class Patch>
+static INLINE void spread(const Patch& patch, int64_t channel, float* to, ptrdiff_t point_stride) {
+  constexpr int N = M::COLUMNS;
+  vf half[M::ROWS][N];
+#pragma GCC unroll 8
+  for (int j = 0; j < N; j++) {
+    vf column[N], result[M::ROWS];
+#pragma GCC unroll 8
+    for (int i = 0; i < N; i++) column[i] = patch.at(i, j, channel);
+    paired_rows<M>(column, result);
+#pragma GCC unroll 8
+    for (int i = 0; i < M::ROWS; i++) half[i][j] = result[i];
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < M::ROWS; i++) {
+    vf result[M::ROWS];
+    paired_rows<M>(half[i], result);
+#pragma GCC unroll 8
+    for (int j = 0; j < M::ROWS; j++) store(to + (i * M::ROWS + j) * point_stride, result[j]);
+  }
+}
+
+// The transform of all channels of a patch; M is BT (for inputs) or A (for gradients of outputs). `STEP` is how far the
+// next patch lies to the right: its new columns are fetched while this one is computed.
+template <class M, int STEP>
+static void spread_tile(const WinogradPicture& p, int64_t top, int64_t left, float* to, ptrdiff_t point_stride,
+                        ptrdiff_t block_stride) {
+  constexpr int N = M::COLUMNS;
+  const int64_t row_stride = p.width * p.channels, whole = p.channels / VL * VL;
+  const bool inner = top >= 0 && left >= 0 && top + N <= p.height && left + N <= p.width;
+  const InnerPatch<N> patch = {p.pixels + top * row_stride + left * p.channels, row_stride, p.channels};
+  BorderPatch<N> border;
+  if (!inner || whole < p.channels) find_border<N>(p, top, left, border);
+  if (inner) {
+    for (int64_t c = 0; c < whole; c += VL) {
+      if (c % BLOCK == 0) {
+        const float* next = patch.corner + N * p.channels + c;
+#pragma GCC unroll 8
+        for (int i = 0; i < N; i++)
+#pragma GCC unroll 8
+          for (int j = 0; j < STEP; j++) prefetch(next + i * row_stride + j * p.channels);
+      }
+      spread<M>(patch, c, to + c / BLOCK * block_stride + c % BLOCK, point_stride);
+    }
+  } else {
+    for (int64_t c = 0; c < whole; c += VL)
+      spread<M>(border, c, to + c / BLOCK * block_stride + c % BLOCK, point_stride);
+  }
+  // The rest of the last block: the last channels, then zeros.
+  for (int64_t c = whole; c % BLOCK != 0 || c < p.channels; c += VL) {
+    const int lanes = c < p.channels ? int(p.channels - c) : 0;
+    spread<M>(PartialPatch<N>{border, lanes}, lanes ? c : 0, to + c / BLOCK * block_stride + c % BLOCK, point_stride);
+  }
+}
+
+// AT m A of one vector of channels; `put(i, j, value)` takes the results.
+template <class F, class Put> static INLINE void gather(const float* from, ptrdiff_t point_stride, const Put& put) {
+  using M = OutputMatrix<F>;
+  constexpr int N = F::POINTS;
+  vf half[F::OUTPUTS][N];
+#pragma GCC unroll 8
+  for (int j = 0; j < N; j++) {
+    vf column[N], result[F::OUTPUTS];
+#pragma GCC unroll 8
+    for (int i = 0; i < N; i++) column[i] = load(from + (i * N + j) * point_stride);
+    paired_columns<M>(column, result);
+#pragma GCC unroll 8
+    for (int i = 0; i < F::OUTPUTS; i++) half[i][j] = result[i];
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < F::OUTPUTS; i++) {
+    vf result[F::OUTPUTS];
+    paired_columns<M>(half[i], result);
+#pragma GCC unroll 8
+    for (int j = 0; j < F::OUTPUTS; j++) put(i, j, result[j]);
+  }
+}
+
+template <class F>
+static void output_tile(const float* from, ptrdiff_t point_stride, ptrdiff_t block_stride, const float* bias, float* to,
+                        int64_t height, int64_t width, int64_t all_channels, int64_t first, int64_t channels,
+                        int64_t top, int64_t left, bool streaming) {
+  const int64_t row_stride = width * all_channels;
+  const int rows = height - top < F::OUTPUTS ? int(height - top) : F::OUTPUTS;
+  const int columns = width - left < F::OUTPUTS ? int(width - left) : F::OUTPUTS;
+  float* const corner = to + top * row_stride + left * all_channels + first;
+  for (int64_t c = 0; c < channels; c += VL) {
+    const float* const source = from + c / BLOCK * block_stride + c % BLOCK;
+    float* const target = corner + c;
+    const int lanes = channels - c < VL ? int(channels - c) : VL;
+    if (lanes < VL) {
+      const vf shift = bias ? load_partial(bias + first + c, lanes) : zero();
+      gather<F>(source, point_stride, [&](int i, int j, vf value) INLINE_LAMBDA {
+        if (i < rows && j < columns) store_partial(target + i * row_stride + j * all_channels, value + shift, lanes);
+      });
+      continue;
+    }
+    const vf shift = bias ? load(bias + first + c) : zero();
+    if (streaming)
+      gather<F>(source, point_stride, [&](int i, int j, vf value) INLINE_LAMBDA {
+        if (i < rows && j < columns) stream(target + i * row_stride + j * all_channels, value + shift);
+      });
+    else
+      gather<F>(source, point_stride, [&](int i, int j, vf value) INLINE_LAMBDA {
+        if (i < rows && j < columns) store(target + i * row_stride + j * all_channels, value + shift);
+      });
+  }
+  if (streaming) stream_fence();
+}
+
+// Row I of G w GT for one vector of output channels; tap[9] are the weights.
+template <class F, int I> static INLINE void weight_row(const vf* tap, float* to, ptrdiff_t point_stride) {
+  using M = WeightMatrix<F>;
+  vf row[3], result[F::POINTS];
+#pragma GCC unroll 3
+  for (int j = 0; j < 3; j++) {
+    const vf column[3] = {tap[j], tap[3 + j], tap[6 + j]};
+    row[j] = dot<M, I>(column);
+  }
+  paired_rows<M>(row, result);
+#pragma GCC unroll 8
+  for (int j = 0; j < F::POINTS; j++) store(to + j * point_stride, result[j]);
+}
+
+template <class F, int I>
+static void weight_rows(const float* packed, int64_t channels, int columns, int row, int rows, float* to,
+                        ptrdiff_t point_stride) {
+  if constexpr (I < F::POINTS) {
+    if (I >= row && I < row + rows) {
+      float* const target = to + (I - row) * F::POINTS * point_stride;
+      for (int64_t c = 0; c < channels; c++)
+        for (int k = 0; k < columns; k += VL) {
+          vf tap[9];
+#pragma GCC unroll 9
+          for (int t = 0; t < 9; t++) tap[t] = load(packed + (c * 9 + t) * columns + k);
+          weight_row<F, I>(tap, target + c * columns + k, point_stride);
+        }
+    }
+    weight_rows<F, I + 1>(packed, channels, columns, row, rows, to, point_stride);
+  }
+}
+template <class F>
+static void transform_weights(const float* packed, int64_t channels, int columns, int row, int rows, float* to,
+                              ptrdiff_t point_stride) {
+  weight_rows<F, 0>(packed, channels, columns, row, rows, to, point_stride);
+}
+
+template <class F>
+static void weight_gradient(const float* from, ptrdiff_t point_stride, int parts, ptrdiff_t part_stride, float* to,
+                            ptrdiff_t tap_stride, int64_t channels) {
+  using M = Transposed<WeightMatrix<F>>;
+  constexpr int N = F::POINTS;
+  for (int64_t c = 0; c < channels; c += VL) {
+    vf half[3][N];
+#pragma GCC unroll 8
+    for (int j = 0; j < N; j++) {
+      vf column[N], result[3];
+#pragma GCC unroll 8
+      for (int i = 0; i < N; i++) {
+        const float* source = from + (i * N + j) * point_stride + c;
+        column[i] = load(source);
+        for (int part = 1; part < parts; part++) column[i] += load(source + part * part_stride);
+      }
+      paired_columns<M>(column, result);
+#pragma GCC unroll 3
+      for (int i = 0; i < 3; i++) half[i][j] = result[i];
+    }
+    const int lanes = channels - c < VL ? int(channels - c) : VL;
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; i++) {
+      vf result[3];
+      paired_columns<M>(half[i], result);
+#pragma GCC unroll 3
+      for (int j = 0; j < 3; j++) {
+        float* const target = to + (i * 3 + j) * tap_stride + c;
+        if (lanes == VL) store(target, result[j]);
+        else store_partial(target, result[j], lanes);
+      }
+    }
+  }
+}
+
+template <class F> constexpr WinogradTransforms transforms() {
+  return {F::OUTPUTS,
+          F::POINTS,
+          spread_tile<InputMatrix<F>, F::OUTPUTS>,
+          spread_tile<Transposed<OutputMatrix<F>>, F::OUTPUTS>,
+          output_tile<F>,
+          transform_weights<F>,
+          weight_gradient<F>};
+}
+
 extern const WinogradTable winograd_table;
-const WinogradTable winograd_table = {0};
+const WinogradTable winograd_table = {
+    transforms<WinogradF4>(), transforms<WinogradF2>(), PANEL_COLUMNS, PANEL_ROWS,
+    pack_weights,             multiply,                 accumulate,
+};
 
 }  // namespace COOLNN_ISA
 }  // namespace coolnn

@@ -1,8 +1,64 @@
+// The parts of Winograd's convolution that are compiled once per instruction set: transforms of tiles and weights, and
+// the products of transformed tiles with transformed weights.
+//
+// Names: a tile is the m x m patch of the output (and the n x n patch of the input under it, n = m + 2); a point is
+// one of the n * n places of a transformed tile, at which the convolution is a matrix product over channels. Transformed
+// tiles lie as [point][panel][channels / 16][rows of the panel][16]: a panel is as many tiles as one product takes.
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 
 namespace coolnn {
-struct WinogradTable {
-  int placeholder;
+
+constexpr int WINOGRAD_BLOCK = 16;  // channels that lie side by side in transformed tiles
+
+// One picture of a batch, stored rows, columns, channels.
+struct WinogradPicture {
+  const float* pixels;
+  int64_t height, width, channels;
 };
+
+// The transforms of one F(m x m, 3 x 3).
+struct WinogradTransforms {
+  int outputs;  // m
+  int points;   // n
+
+  // BT d B of the n x n patch at (top, left), zero outside of the picture, and A d AT of an m x m patch. Every 16
+  // channels go to a block of `to`; what is missing in the last block is zero.
+  void (*input)(const WinogradPicture& picture, int64_t top, int64_t left, float* to, ptrdiff_t point_stride,
+                ptrdiff_t block_stride);
+  void (*gradient)(const WinogradPicture& picture, int64_t top, int64_t left, float* to, ptrdiff_t point_stride,
+                   ptrdiff_t block_stride);
+  // AT m A + bias of one tile's channels [first, first + channels), to a picture of height x width x all_channels, cut
+  // off at its border. bias may be null; `stream` writes past the caches (`to` aligned, whole blocks).
+  void (*output)(const float* from, ptrdiff_t point_stride, ptrdiff_t block_stride, const float* bias, float* to,
+                 int64_t height, int64_t width, int64_t all_channels, int64_t first, int64_t channels, int64_t top,
+                 int64_t left, bool stream);
+  // G w GT, its rows [row, row + rows), of packed weights [channels][9][columns] to [point][channels][columns].
+  void (*weights)(const float* packed, int64_t channels, int columns, int row, int rows, float* to,
+                  ptrdiff_t point_stride);
+  // GT u G of the sum over `parts` of `channels` neighbouring accumulators to the nine taps of a weight gradient.
+  void (*weight_gradient)(const float* from, ptrdiff_t point_stride, int parts, ptrdiff_t part_stride, float* to,
+                          ptrdiff_t tap_stride, int64_t channels);
+};
+
+struct WinogradTable {
+  WinogradTransforms f4, f2;
+  int columns;  // output channels in a panel of weights: 16 or 32; the last panel may have 16
+  int rows;     // most tiles in a panel
+
+  // Weights O, 3, 3, I of the output channels [first, first + columns) to packed [16][9][columns], from the input
+  // channel `channel` on; rotate: the roles of O and I change and the taps are turned by 180 degrees.
+  void (*pack)(const float* weights, int64_t outputs, int64_t inputs, bool rotate, int64_t first, int columns,
+               int64_t channel, float* packed);
+  // m[tile][column] = sum over channels of v[tile][channel] * u[channel][column], for the first `tiles` tiles of a
+  // panel; block strides are the distances of blocks of 16 channels in v and m.
+  void (*multiply)(int tiles, int columns, const float* v, ptrdiff_t v_block, const float* u, float* m,
+                   ptrdiff_t m_block, int64_t blocks);
+  // sum[k][c] (+)= sum over tiles of d[tile][k] * v[tile][c]: 16 k, `channels` c (a multiple of 16) in blocks that
+  // lie v_block apart.
+  void (*accumulate)(const float* d, const float* v, ptrdiff_t v_block, int tiles, float* sum, ptrdiff_t sum_stride,
+                     int64_t channels, bool add);
+};
+
 }  // namespace coolnn

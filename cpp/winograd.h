@@ -1,0 +1,87 @@
+// What the passes of Winograd's convolution share: how an output is cut into tiles, panels and chunks.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+#include "conv.h"
+#include "isa.h"
+#include "parallel.h"
+
+namespace coolnn {
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// Distances between points and accumulators are kept off multiples of 4 KiB, where they would share a few cache sets.
+constexpr int64_t STAGGER = 16;
+
+// A correlation of a batch of pictures with 3 x 3 weights, stride 1: the forward pass or, with the weights' roles
+// exchanged and their taps rotated, the input gradient.
+struct Correlation {
+  int64_t n, c, h, w;  // input
+  int64_t k, oh, ow;   // output
+  int64_t top, left;   // padding
+  bool rotated;
+
+  static Correlation of(const ConvShape& s, ConvPass pass) {
+    if (pass == ConvPass::input_grad) return {s.n, s.oc, s.oh, s.ow, s.ic, s.ih, s.iw, 2 - s.pt, 2 - s.pl, true};
+    return {s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pt, s.pl, false};
+  }
+  WinogradPicture picture(const float* x, int64_t image) const { return {x + image * h * w * c, h, w, c}; }
+  WinogradPicture output_picture(const float* y, int64_t image) const { return {y + image * oh * ow * k, oh, ow, k}; }
+};
+
+// The output's tiles, counted through the whole batch, row by row.
+struct TileGrid {
+  int64_t size, rows, columns, tiles;
+
+  TileGrid(const Correlation& s, int outputs)
+      : size(outputs), rows(ceil_div(s.oh, outputs)), columns(ceil_div(s.ow, outputs)), tiles(s.n * rows * columns) {}
+
+  // Calls f(tile, image, y, x) for the tiles [begin, end); (y, x) is the tile's corner in the output.
+  template <class F> void each(int64_t begin, int64_t end, F&& f) const {
+    int64_t image = begin / (rows * columns), row = begin / columns % rows, column = begin % columns;
+    for (int64_t tile = begin; tile < end; tile++) {
+      f(tile, image, row * size, column * size);
+      if (++column == columns) {
+        column = 0;
+        if (++row == rows) row = 0, image++;
+      }
+    }
+  }
+};
+
+// Transformed tiles of one chunk, [point][panel][channel block][row][16], as strides in floats.
+struct TileLayout {
+  int64_t rows, blocks;        // tiles a panel, channel blocks
+  int64_t panel, point, size;  // distances, and the floats of a whole chunk
+
+  TileLayout(int64_t panels, int64_t rows_, int64_t channels, int points)
+      : rows(rows_),
+        blocks(ceil_div(channels, WINOGRAD_BLOCK)),
+        panel(blocks * rows * WINOGRAD_BLOCK + STAGGER),
+        point(panels * panel + STAGGER),
+        size(point * points * points) {}
+  int64_t block() const { return rows * WINOGRAD_BLOCK; }
+  int64_t tile(int64_t index) const { return index / rows * panel + index % rows * WINOGRAD_BLOCK; }
+};
+
+// Calls f(chunk, following, slot) for every chunk; `slot` < slots names scratch memory that no other call uses
+// meanwhile, and `following` is the chunk that this caller will work on next, or -1. At most `slots` threads take part.
+template <class F> void for_chunks(int64_t slots, int64_t chunks, F&& f) {
+  std::atomic<int64_t> next{0};
+  parallel_for(std::min(slots, chunks), [&](int64_t slot, int) {
+    int64_t chunk = next.fetch_add(1, std::memory_order_relaxed);
+    while (chunk < chunks) {
+      const int64_t following = next.fetch_add(1, std::memory_order_relaxed);
+      f(chunk, following < chunks ? following : -1, slot);
+      chunk = following;
+    }
+  });
+}
+
+KernelPtr make_winograd_correlation(const ConvShape& shape, ConvPass pass, const WinogradTransforms& transforms);
+KernelPtr make_winograd_weight_grad(const ConvShape& shape, const WinogradTransforms& transforms);
+
+}  // namespace coolnn

@@ -1,0 +1,213 @@
+// Winograd's forward pass and input gradient: y = AT [(G w GT) . (BT x B)] A, the middle as one matrix product a point.
+//
+// Two schedules. With few channels the transformed weights are made once and every thread goes through chunks of tiles
+// alone, each small enough that the transformed tiles stay in the second-level cache from beginning to end. With many
+// channels it is the weights that are large: then a chunk is much larger, all threads work on it together, and each
+// panel of weights is transformed in the cache just before the one product that it takes part in.
+#include <cstring>
+
+#include "winograd.h"
+
+namespace coolnn {
+namespace {
+
+constexpr int64_t PRIVATE_CHUNK = 640 << 10;  // bytes of transformed tiles that one thread keeps in its cache
+constexpr int64_t SHARED_CHUNK = 20 << 20;    // and all threads together in the last-level cache
+constexpr int64_t PRIVATE_WEIGHTS = 12 << 20;  // transformed weights beyond this do not stay in the last-level cache
+constexpr int64_t STREAMED_OUTPUT = 8 << 20;   // larger outputs would leave the caches anyway
+
+class WinogradCorrelation : public Kernel {
+ protected:
+  WinogradCorrelation(const Correlation& shape, const WinogradTransforms& transforms)
+      : s_(shape),
+        f_(transforms),
+        table_(isa().winograd),
+        grid_(shape, transforms.outputs),
+        points_(transforms.points * transforms.points),
+        input_channels_(round_up(shape.c, WINOGRAD_BLOCK)),
+        panels_(ceil_div(shape.k, table_.columns)),
+        slots_(num_threads()) {
+    algorithm = "winograd_" + std::to_string(f_.outputs) + "x" + std::to_string(f_.outputs);
+  }
+
+  int columns(int64_t panel) const {
+    return int(std::min<int64_t>(table_.columns, round_up(s_.k - panel * table_.columns, WINOGRAD_BLOCK)));
+  }
+  // Tiles a panel: as even as can be, so that no small panel is left over.
+  int64_t even_rows(int64_t tiles) const { return ceil_div(tiles, ceil_div(tiles, table_.rows)); }
+
+  void transform_input(const float* x, int64_t begin, int64_t end, float* v, const TileLayout& layout,
+                       int64_t origin) const {
+    grid_.each(begin, end, [&](int64_t tile, int64_t image, int64_t row, int64_t column) {
+      f_.input(s_.picture(x, image), row - s_.top, column - s_.left, v + layout.tile(tile - origin), layout.point,
+               layout.block());
+    });
+  }
+
+  void transform_output(const float* m, const TileLayout& layout, const float* bias, float* y, int64_t begin,
+                        int64_t end, int64_t origin, int64_t first, int64_t channels) const {
+    const bool aligned = s_.k % WINOGRAD_BLOCK == 0 && reinterpret_cast<uintptr_t>(y) % 64 == 0;
+    const bool stream = aligned && s_.n * s_.oh * s_.ow * s_.k * 4 > STREAMED_OUTPUT;
+    const int64_t picture = s_.oh * s_.ow * s_.k;
+    grid_.each(begin, end, [&](int64_t tile, int64_t image, int64_t row, int64_t column) {
+      f_.output(m + layout.tile(tile - origin), layout.point, layout.block(), bias, y + image * picture, s_.oh, s_.ow,
+                s_.k, first, channels, row, column, stream);
+    });
+  }
+
+  void pack(const float* weights, int64_t panel, int64_t channel, float* packed) const {
+    const int64_t outputs = s_.rotated ? s_.c : s_.k, inputs = s_.rotated ? s_.k : s_.c;
+    table_.pack(weights, outputs, inputs, s_.rotated, panel * table_.columns, columns(panel), channel, packed);
+  }
+
+  void multiply(const float* v, const TileLayout& v_layout, int64_t tiles, const float* u, int columns, float* m,
+                const TileLayout& m_layout) const {
+    for (int64_t panel = 0; panel * v_layout.rows < tiles; panel++)
+      table_.multiply(int(std::min(v_layout.rows, tiles - panel * v_layout.rows)), columns, v + panel * v_layout.panel,
+                      v_layout.block(), u, m + panel * m_layout.panel, m_layout.block(), v_layout.blocks);
+  }
+
+  const Correlation s_;
+  const WinogradTransforms f_;
+  const WinogradTable& table_;
+  const TileGrid grid_;
+  const int64_t points_, input_channels_, panels_, slots_;
+};
+
+// Few channels: chunks in each thread's own cache.
+class PrivateChunks final : public WinogradCorrelation {
+ public:
+  PrivateChunks(const Correlation& shape, const WinogradTransforms& transforms)
+      : WinogradCorrelation(shape, transforms), rows_(even_rows(grid_.tiles)) {
+    const int64_t tile_bytes = 4 * points_ * (input_channels_ + table_.columns);
+    const int64_t all = ceil_div(grid_.tiles, rows_);
+    // Not so few chunks that threads have nothing to do, not so large that they leave the cache.
+    chunk_panels_ = std::max<int64_t>(1, std::min(PRIVATE_CHUNK / (tile_bytes * rows_), all / 16));
+    workspace_bytes = size_t(4 * (weights_size() + slots_ * (input_layout().size + product_layout().size)));
+  }
+
+  void run(const Arguments& a) const override {
+    float* const weights = static_cast<float*>(a.workspace);
+    transform_weights(a.in(1), weights);
+    const TileLayout v_layout = input_layout(), m_layout = product_layout();
+    float* const scratch = weights + weights_size();
+    const int64_t chunk_tiles = chunk_panels_ * rows_;
+    for_chunks(slots_, ceil_div(grid_.tiles, chunk_tiles), [&](int64_t chunk, int64_t, int64_t slot) {
+      float* const v = scratch + slot * (v_layout.size + m_layout.size);
+      float* const m = v + v_layout.size;
+      const int64_t begin = chunk * chunk_tiles, end = std::min(begin + chunk_tiles, grid_.tiles);
+      transform_input(a.in(0), begin, end, v, v_layout, begin);
+      for (int64_t panel = 0; panel < panels_; panel++) {
+        const float* const u = weights + panel * panel_size();
+        const int width = columns(panel);
+        for (int64_t point = 0; point < points_; point++)
+          multiply(v + point * v_layout.point, v_layout, end - begin, u + point * input_channels_ * width, width,
+                   m + point * m_layout.point, m_layout);
+        const int64_t first = panel * table_.columns;
+        transform_output(m, m_layout, s_.rotated ? nullptr : a.in(2), a.out(0), begin, end, begin, first,
+                         std::min<int64_t>(width, s_.k - first));
+      }
+    });
+  }
+
+ private:
+  TileLayout input_layout() const { return {chunk_panels_, rows_, s_.c, f_.points}; }
+  TileLayout product_layout() const { return {chunk_panels_, rows_, table_.columns, f_.points}; }
+  int64_t panel_size() const { return points_ * input_channels_ * table_.columns; }
+  int64_t weights_size() const { return panels_ * panel_size(); }
+
+  // To [panel][point][input channel][column of the panel].
+  void transform_weights(const float* weights, float* to) const {
+    const int64_t blocks = input_channels_ / WINOGRAD_BLOCK;
+    parallel_for(panels_ * blocks, [&](int64_t task, int) {
+      const int64_t panel = task / blocks, channel = task % blocks * WINOGRAD_BLOCK;
+      const int width = columns(panel);
+      alignas(64) float packed[WINOGRAD_BLOCK * 9 * 32];
+      pack(weights, panel, channel, packed);
+      f_.weights(packed, WINOGRAD_BLOCK, width, 0, f_.points, to + panel * panel_size() + channel * width,
+                 input_channels_ * width);
+    });
+  }
+
+  const int64_t rows_;
+  int64_t chunk_panels_;
+};
+
+// Many channels: large chunks for all threads, weights transformed where they are used.
+class SharedChunks final : public WinogradCorrelation {
+ public:
+  SharedChunks(const Correlation& shape, const WinogradTransforms& transforms)
+      : WinogradCorrelation(shape, transforms) {
+    const int64_t tile_bytes = 4 * points_ * (input_channels_ + round_up(s_.k, WINOGRAD_BLOCK));
+    const int64_t most = std::max<int64_t>(table_.rows, SHARED_CHUNK / tile_bytes);
+    chunk_tiles_ = ceil_div(grid_.tiles, ceil_div(grid_.tiles, most));
+    rows_ = even_rows(chunk_tiles_);
+    workspace_bytes =
+        size_t(4 * (packed_size() + slots_ * weights_size() + input_layout().size + product_layout().size));
+  }
+
+  void run(const Arguments& a) const override {
+    const TileLayout v_layout = input_layout(), m_layout = product_layout();
+    float* const packed = static_cast<float*>(a.workspace);
+    float* const scratch = packed + packed_size();
+    float* const v = scratch + slots_ * weights_size();
+    float* const m = v + v_layout.size;
+    pack_all(a.in(1), packed);
+    for (int64_t begin = 0; begin < grid_.tiles; begin += chunk_tiles_) {
+      const int64_t tiles = std::min(chunk_tiles_, grid_.tiles - begin);
+      parallel_range(tiles, rows_, [&](int64_t from, int64_t to) {
+        transform_input(a.in(0), begin + from, begin + to, v, v_layout, begin);
+      });
+      for_chunks(slots_, panels_ * f_.points, [&](int64_t task, int64_t, int64_t slot) {
+        const int64_t panel = task / f_.points, row = task % f_.points;
+        products(packed + panel * packed_panel(), panel, row, scratch + slot * weights_size(), v, v_layout, tiles, m,
+                 m_layout);
+      });
+      parallel_range(tiles, rows_, [&](int64_t from, int64_t to) {
+        transform_output(m, m_layout, s_.rotated ? nullptr : a.in(2), a.out(0), begin + from, begin + to, begin, 0,
+                         s_.k);
+      });
+    }
+  }
+
+ private:
+  TileLayout input_layout() const { return {ceil_div(chunk_tiles_, rows_), rows_, s_.c, f_.points}; }
+  TileLayout product_layout() const { return {ceil_div(chunk_tiles_, rows_), rows_, s_.k, f_.points}; }
+  int64_t packed_panel() const { return input_channels_ * 9 * table_.columns; }
+  int64_t packed_size() const { return panels_ * packed_panel(); }
+  int64_t weights_size() const { return f_.points * input_channels_ * table_.columns; }
+
+  void pack_all(const float* weights, float* packed) const {
+    const int64_t blocks = input_channels_ / WINOGRAD_BLOCK;
+    parallel_for(panels_ * blocks, [&](int64_t task, int) {
+      const int64_t panel = task / blocks, channel = task % blocks * WINOGRAD_BLOCK;
+      pack(weights, panel, channel, packed + panel * packed_panel() + channel * 9 * columns(panel));
+    });
+  }
+
+  // The products of one panel of output channels at the points of one row.
+  void products(const float* packed, int64_t panel, int64_t row, float* u, const float* v, const TileLayout& v_layout,
+                int64_t tiles, float* m, const TileLayout& m_layout) const {
+    const int width = columns(panel);
+    f_.weights(packed, input_channels_, width, int(row), 1, u, input_channels_ * width);
+    float* const target = m + panel * (table_.columns / WINOGRAD_BLOCK) * m_layout.block();
+    for (int64_t i = 0; i < f_.points; i++) {
+      const int64_t point = row * f_.points + i;
+      multiply(v + point * v_layout.point, v_layout, tiles, u + i * input_channels_ * width, width,
+               target + point * m_layout.point, m_layout);
+    }
+  }
+
+  int64_t chunk_tiles_, rows_;
+};
+
+}  // namespace
+
+KernelPtr make_winograd_correlation(const ConvShape& shape, ConvPass pass, const WinogradTransforms& transforms) {
+  const Correlation s = Correlation::of(shape, pass);
+  const int64_t points = transforms.points * transforms.points;
+  if (4 * points * s.c * s.k > PRIVATE_WEIGHTS) return std::make_unique<SharedChunks>(s, transforms);
+  return std::make_unique<PrivateChunks>(s, transforms);
+}
+
+}  // namespace coolnn
