@@ -36,8 +36,7 @@ class MaxPool2d(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-        return y
+        return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
     def extra_repr(self) -> str:
         return _window_repr(self.kernel_size, self.stride, self.padding)
@@ -113,8 +112,7 @@ class AdaptiveMaxPool2d(Module):
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.adaptive_max_pool2d(x, _resolve(self.output_size, x))
-        return y
+        return ops.adaptive_max_pool2d(x, _resolve(self.output_size, x))
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
