@@ -22,7 +22,7 @@ bool same_shape(const Spec& a, const Spec& b) {
   return a.rank == b.rank && std::equal(a.shape, a.shape + (a.rank > 0 ? a.rank : 0), b.shape);
 }
 
-// --- one operand, and gradients ---------------------------------------------------------------------------------------
+// --- one operand, and gradients -------------------------------------------------------------------------------------
 
 ElementwiseParameters slope_parameters(const Problem& p) { return {float(p.number("negative_slope")), 0}; }
 ElementwiseParameters clip_parameters(const Problem& p) {
@@ -73,7 +73,7 @@ KernelPtr make_gelu_grad(const Problem& p) {
                      make_gradient<Gradient::gelu_tanh_grad, no_parameters, GRAIN_SLOW>);
 }
 
-// --- two and three operands ---------------------------------------------------------------------------------------------
+// --- two and three operands -----------------------------------------------------------------------------------------
 
 Rows rows_mode(const Broadcast& broadcast) {
   if (!broadcast.along(0)) return Rows::second;
@@ -123,7 +123,7 @@ KernelPtr make_where(const Problem& p) {
       broadcast.workspace_bytes());
 }
 
-// --- types --------------------------------------------------------------------------------------------------------------
+// --- types ----------------------------------------------------------------------------------------------------------
 
 KernelPtr make_cast(const Problem& p) {
   struct Pair {

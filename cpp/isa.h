@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/conv.h"
+#include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/movement.h"
@@ -31,6 +32,7 @@ struct IsaTable {
   const ResampleTable& resample;
   const NormalizationTable& normalization;
   const SoftmaxTable& softmax;
+  const DropoutTable& dropout;
   const OptimizerTable& optimizer;
 };
 

@@ -80,7 +80,10 @@ Options& options() {
 KernelPtr make_kernel(const Problem& problem) {
   static const std::unordered_map<std::string, Factory> factories = [] {
     std::unordered_map<std::string, Factory> all;
-    for (const Family& family : {elementwise_family(), reduce_family(), movement_family(), gemm_family(), conv_family(), pool_family(), resample_family(), normalization_family(), softmax_family(), optimizer_family()})
+    for (const Family& family :
+         {elementwise_family(), reduce_family(), movement_family(), index_family(), gemm_family(), conv_family(),
+          pool_family(), resample_family(), normalization_family(), softmax_family(), dropout_family(),
+          optimizer_family()})
       for (const FamilyEntry& entry : family) all.emplace(entry.name, entry.factory);
     return all;
   }();

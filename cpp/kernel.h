@@ -112,12 +112,14 @@ using Family = std::vector<FamilyEntry>;
 Family elementwise_family();
 Family reduce_family();
 Family movement_family();
+Family index_family();
 Family gemm_family();
 Family conv_family();
 Family pool_family();
 Family resample_family();
 Family normalization_family();
 Family softmax_family();
+Family dropout_family();
 Family optimizer_family();
 
 }  // namespace coolnn

@@ -8,8 +8,8 @@
 
 namespace coolnn {
 
-// One axis of a copy: its length, and the distance (in elements) between neighbours on either side. A source stride of 0
-// repeats, a negative one reverses.
+// One axis of a copy: its length, and the distance (in elements) between neighbours on either side. A source stride
+// of 0 repeats, a negative one reverses.
 struct CopyAxis {
   int64_t size, src, dst;
 };

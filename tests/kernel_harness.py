@@ -172,15 +172,21 @@ def check(
     rtol: float = 1e-6,
     in_place: Sequence[int] | None = None,
     threads: Sequence[int] = THREADS,
+    exact: bool = False,
 ) -> None:
-    """Runs a kernel everywhere and compares its outputs: with expected float64 within `rtol`, with others exactly."""
+    """Runs a kernel everywhere and compares its outputs with what is expected.
+
+    Expected float64 stands for exact results of float32 outputs, to be met within `rtol`. Other types must be met to
+    the bit, and so must float64 with `exact`, where the outputs are float64.
+    """
     wanted = (expected,) if isinstance(expected, np.ndarray | np.generic) else tuple(expected)
-    specs = [Spec(w.shape, np.dtype(np.float32) if w.dtype == np.float64 else w.dtype) for w in wanted]
+    near = [w.dtype == np.float64 and not exact for w in wanted]
+    specs = [Spec(w.shape, np.dtype(np.float32) if n else w.dtype) for w, n in zip(wanted, near, strict=True)]
     for isa, outputs in run_everywhere(name, attributes, arrays, specs, in_place, threads).items():
         for index, (got, want) in enumerate(zip(outputs, wanted, strict=True)):
             shapes = [None if a is None else a.shape for a in arrays]
             label = f"{name} {attributes} on {isa}, output {index}, shapes {shapes}"
-            if want.dtype == np.float64:
+            if near[index]:
                 error = relative_error(got, np.asarray(want))
                 assert error <= rtol, f"{label}: error {error:.3g} is above {rtol:.3g}"
             else:

@@ -10,7 +10,7 @@ using P = ElementwiseParameters;
 
 INLINE vf number(float x) { return broadcast(x); }
 
-// --- functions of one element, as PyTorch defines them at the borders, with NaN in giving NaN out --------------------
+// --- functions of one element, as PyTorch defines them at the borders, with NaN in giving NaN out -------------------
 
 INLINE vf silu(vf x) { return x / (number(1) + exp(-x)); }
 
@@ -70,7 +70,7 @@ UNARY(softplus, softplus(x, p))
 UNARY(gelu, x * normal_below(x))
 UNARY(gelu_tanh, number(0.5f) * x * (number(1) + tanh(gelu_inner(x))))
 
-// --- their derivatives, times the gradient that arrives ---------------------------------------------------------------
+// --- their derivatives, times the gradient that arrives -------------------------------------------------------------
 
 INLINE vf silu_slope(vf x) {
   const vf s = sigmoid(x);
@@ -108,7 +108,7 @@ GRADIENT(softplus_grad, g * softplus_slope(x, p))
 GRADIENT(gelu_grad, g * fma(x, normal_density(x), normal_below(x)))
 GRADIENT(gelu_tanh_grad, g * gelu_tanh_slope(x))
 
-// --- functions of two elements ------------------------------------------------------------------------------------------
+// --- functions of two elements --------------------------------------------------------------------------------------
 
 INLINE vf power(vf a, vf b) {
   for (int i = 0; i < VL; i++) a[i] = b[i] == 2.0f ? a[i] * a[i] : __builtin_powf(a[i], b[i]);
@@ -140,7 +140,7 @@ COMPARE(le, <=)
 COMPARE(gt, >)
 COMPARE(ge, >=)
 
-// --- walking --------------------------------------------------------------------------------------------------------------
+// --- walking --------------------------------------------------------------------------------------------------------
 
 template <class F> void unary(const float* x, float* y, int64_t n, P p) {
   int64_t i = 0;

@@ -36,12 +36,13 @@ enum class Rows { both = 0, first = 1, second = 2, count = 3 };
 
 struct ElementwiseTable {
   using UnaryFunction = void (*)(const float* x, float* y, int64_t n, ElementwiseParameters p);
-  using GradientFunction = void (*)(const float* grad, const float* saved, float* dx, int64_t n, ElementwiseParameters p);
+  using GradientFunction = void (*)(const float* grad, const float* saved, float* dx, int64_t n,
+                                    ElementwiseParameters p);
   // rows x n elements, densely written; the operands' rows begin a_row and b_row elements apart.
   using BinaryFunction = void (*)(const float* a, int64_t a_row, const float* b, int64_t b_row, float* y, int64_t rows,
                                   int64_t n);
-  using CompareFunction = void (*)(const float* a, int64_t a_row, const float* b, int64_t b_row, uint8_t* y, int64_t rows,
-                                   int64_t n);
+  using CompareFunction = void (*)(const float* a, int64_t a_row, const float* b, int64_t b_row, uint8_t* y,
+                                   int64_t rows, int64_t n);
   using WhereFunction = void (*)(const uint8_t* mask, int64_t mask_row, const float* a, int64_t a_row, const float* b,
                                  int64_t b_row, float* y, int64_t rows, int64_t n);
   using CastFunction = void (*)(const void* x, void* y, int64_t n);

@@ -20,6 +20,7 @@ extern const PoolTable pool_table;
 extern const ResampleTable resample_table;
 extern const NormalizationTable normalization_table;
 extern const SoftmaxTable softmax_table;
+extern const DropoutTable dropout_table;
 extern const OptimizerTable optimizer_table;
 
 extern const IsaTable table;
@@ -36,6 +37,7 @@ const IsaTable table = {
     resample_table,
     normalization_table,
     softmax_table,
+    dropout_table,
     optimizer_table,
 };
 
