@@ -369,7 +369,8 @@ def true_conv2d(
     With * for this convolution, without padding ("valid"), and ⋆ for cross-correlation (`conv2d`):
     y = x ⋆ w = x * flip(w). Its gradients, for an upstream gradient g of y = x ⋆ w that is first dilated by the stride
     (stride - 1 zeros between its pixels): dw = x ⋆ g, the cross-correlation of the input with g; dx = g * w, the full
-    convolution of g with the filter (g padded by kH - 1 and kW - 1 on all sides).
+    convolution of g with the filter (g padded by kH - 1 and kW - 1 on all sides). Pixels that no window reaches are
+    left out of the first and get 0 in the second.
 
     >>> import coolnn as cool
     >>> x = cool.tensor([[[[0.0, 1.0, 0.0]]]])

@@ -121,21 +121,24 @@ def _labels(name: str, scores: Tensor, target: Tensor, weight: Tensor | None, ig
             raise ValueError(f"{name}: weight must be one number for each class, {wanted_weight}, not {weight.spec}")
         if weight.requires_grad:
             raise RuntimeError(f"{name} has no gradient for the classes' weights; pass weight.detach()")
-    if not target.is_meta:
-        _check_labels(name, target.numpy(), classes, ignore_index)
-    target = cast(target, int64)
-    return target if target.ndim == 1 else reshape(target, (target.size,))
+    labels = cast(target, int64)
+    if labels.ndim != 1:
+        labels = reshape(labels, (labels.size,))
+    if not labels.is_meta:
+        _check_labels(name, labels.numpy(), target.shape, classes, ignore_index)
+    return labels
 
 
-def _check_labels(name: str, labels: Array, classes: int, ignore_index: int) -> None:
-    """Raises ValueError that names the first label that is no class."""
-    if not labels.size or (labels.min() >= 0 and labels.max() < classes):
+def _check_labels(name: str, labels: Array, shape: Shape, classes: int, ignore_index: int) -> None:
+    """Raises ValueError that names the first label, and its place in `shape`, that is no class."""
+    if labels.view(np.uint64).max(initial=0) < classes or not labels.size:  # as unsigned, negative numbers are huge
         return
     bad = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
     if bad.any():
-        place = tuple(int(i) for i in np.argwhere(bad)[0])
+        first = int(bad.argmax())
+        place = [int(i) for i in np.unravel_index(first, shape)]
         raise ValueError(
-            f"{name}: label {labels[place]} at {list(place)} is no class: the scores have {classes} classes, 0 to "
+            f"{name}: label {labels[first]} at {place} is no class: the scores have {classes} classes, 0 to "
             f"{classes - 1} (ignore_index is {ignore_index})"
         )
 
