@@ -1,0 +1,105 @@
+"""Pictures, data sets, transforms and batches.
+
+Pictures flow as uint8 arrays (H, W, C) from files or arrays through transforms; a `Loader` makes batches of them,
+float32 (N, C, H, W) with channels-last memory, which `coolnn.from_numpy` takes without a copy. `load` finds data sets
+by name or path; only `get` uses the network.
+"""
+
+from __future__ import annotations
+
+from .augmentation import AUGMENTATIONS, augmentation
+from .binary import Cifar10Binary, IdxDataset, digits, read_idx, read_npz
+from .dataset import ArrayDataset, Concat, Dataset, Skipped, Subset, in_memory
+from .download import Progress
+from .draws import Draws, permutation
+from .errors import DataError, ImageError, MissingDataError
+from .folder import FolderDataset, load_folder, picture_files
+from .image import EXTENSIONS, read_image, resize_image, to_channels, to_size
+from .loader import Batch, Loader
+from .mix import CutMix, Mix, Mixup, one_hot
+from .named import NAMED, available, data_folder, default_augmentation, get, load
+from .preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from .split import Splits, path_share, split_dataset, split_indices, split_paths
+from .statistics import mean_std
+from .transforms import (
+    CenterCrop,
+    Compose,
+    Grayscale,
+    HorizontalFlip,
+    RandomApply,
+    RandomCrop,
+    RandomErasing,
+    RandomResizedCrop,
+    Resize,
+    ToSize,
+    Transform,
+    VerticalFlip,
+)
+from .warp import Affine, ColorJitter, Rotation, Translate
+
+__all__ = [
+    "AUGMENTATIONS",
+    "EXTENSIONS",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "NAMED",
+    "Affine",
+    "ArrayDataset",
+    "Batch",
+    "CenterCrop",
+    "Cifar10Binary",
+    "ColorJitter",
+    "Compose",
+    "Concat",
+    "CutMix",
+    "DataError",
+    "Dataset",
+    "Draws",
+    "FolderDataset",
+    "Grayscale",
+    "HorizontalFlip",
+    "IdxDataset",
+    "ImageError",
+    "Loader",
+    "MissingDataError",
+    "Mix",
+    "Mixup",
+    "Preprocessing",
+    "Progress",
+    "RandomApply",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomResizedCrop",
+    "Resize",
+    "Rotation",
+    "Skipped",
+    "Splits",
+    "Subset",
+    "ToSize",
+    "Transform",
+    "Translate",
+    "VerticalFlip",
+    "augmentation",
+    "available",
+    "data_folder",
+    "default_augmentation",
+    "digits",
+    "get",
+    "in_memory",
+    "load",
+    "load_folder",
+    "mean_std",
+    "one_hot",
+    "path_share",
+    "permutation",
+    "picture_files",
+    "read_idx",
+    "read_image",
+    "read_npz",
+    "resize_image",
+    "split_dataset",
+    "split_indices",
+    "split_paths",
+    "to_channels",
+    "to_size",
+]

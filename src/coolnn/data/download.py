@@ -1,0 +1,144 @@
+"""The only place where data come over the network: files of a known checksum, resumed where they broke off."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from .errors import DataError, MissingDataError
+
+#: Called with (file name, bytes so far, bytes in all or None).
+Progress = Callable[[str, int, "int | None"], None]
+
+_CHUNK = 1 << 18
+_TIMEOUT = 30  # seconds without a byte
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file to download: its name, the MD5 that its publisher states, and the addresses to try in turn."""
+
+    name: str
+    md5: str
+    urls: tuple[str, ...]
+
+
+class _WrongChecksum(DataError):
+    pass
+
+
+def download(remote: Remote, folder: str | os.PathLike[str], progress: Progress | None = None) -> Path:
+    """Brings a file into a folder unless it is there with the right checksum; returns its path.
+
+    It grows as NAME.part, continues where an earlier try broke off, and gets its name only when its checksum is right.
+    Raises DataError, saying what to put where, if no address gives it.
+    """
+    folder = Path(folder)
+    target, part = folder / remote.name, folder / f"{remote.name}.part"
+    if target.exists() and _md5(target) == remote.md5:
+        return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write to {folder} ({error.strerror}); set COOLNN_DATA to a folder of yours") from error
+    reasons = []
+    for url in remote.urls:
+        for _ in range(2):  # a second try from scratch if what was continued does not add up
+            try:
+                fresh = not part.exists()
+                _fetch(url, part, remote.name, progress)
+                _verify(part, remote)
+                os.replace(part, target)
+                return target
+            except _WrongChecksum as error:
+                part.unlink(missing_ok=True)
+                reasons.append(f"{url}: {error}")
+                if fresh:
+                    break
+            except (OSError, http.client.HTTPException) as error:
+                reasons.append(f"{url}: {error}")
+                break
+    raise DataError(
+        f"{remote.name} could not be downloaded ({'; '.join(reasons)}). If this computer is offline, bring the "
+        f"file {remote.urls[0]} from another one and put it into {folder}"
+    )
+
+
+def _fetch(url: str, part: Path, name: str, progress: Progress | None) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "coolnn"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and have:  # nothing is left to send: the checksum tells whether it is whole
+            return
+        raise
+    with response:
+        if response.status != 206:
+            have = 0  # the server sends all of it again
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with open(part, "ab" if have else "wb") as file:
+            while chunk := response.read(_CHUNK):
+                file.write(chunk)
+                have += len(chunk)
+                if progress is not None:
+                    progress(name, have, total)
+    if total is not None and have < total:
+        raise http.client.IncompleteRead(b"", total - have)
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _verify(part: Path, remote: Remote) -> None:
+    found = _md5(part)
+    if found != remote.md5:
+        raise _WrongChecksum(f"its MD5 is {found}, not {remote.md5}")
+
+
+def unpack(archive: Path, folder: str, wanted: Sequence[str], destination: Path) -> Path:
+    """Takes the files `wanted` out of the archive's `folder` into `destination`/`folder`, all of them or none.
+
+    Only plain files with those names are written, whatever else the archive holds.
+    """
+    target = destination / folder
+    with tempfile.TemporaryDirectory(dir=destination, prefix=f".{folder}-") as scratch:
+        missing = set(wanted)
+        try:
+            with tarfile.open(archive) as tar:
+                for member in tar:
+                    path = PurePosixPath(member.name)
+                    if not member.isfile() or path.parts != (folder, path.name) or path.name not in missing:
+                        continue
+                    source = tar.extractfile(member)
+                    if source is not None:
+                        Path(scratch, path.name).write_bytes(source.read())
+                        missing.discard(path.name)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise DataError(f"{archive} is damaged ({error}); remove it and try again") from error
+        if missing:
+            raise MissingDataError(f"{archive} does not hold {folder}/{sorted(missing)[0]}; remove it and try again")
+        target.mkdir(exist_ok=True)
+        for name in wanted:
+            os.replace(Path(scratch, name), target / name)
+    with contextlib.suppress(OSError):
+        archive.unlink()
+    return target
