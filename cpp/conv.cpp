@@ -8,6 +8,7 @@ namespace {
 
 const ConvAlgorithm* const ALGORITHMS[] = {
     &depthwise_convolution,
+    &batch_lanes_convolution,
     &implicit_gemm,
     &winograd_convolution,
 };

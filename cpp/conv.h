@@ -33,6 +33,8 @@ struct ConvAlgorithm {
 
 // Each channel for itself.
 extern const ConvAlgorithm depthwise_convolution;
+// A picture of the batch in each lane: few channels.
+extern const ConvAlgorithm batch_lanes_convolution;
 // A matrix product whose operands are read as patches: any shape, the fallback of all others.
 extern const ConvAlgorithm implicit_gemm;
 

@@ -95,8 +95,10 @@ static void gather_panels(const PatchSource& source, int64_t first, int64_t coun
 void depthwise_line(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel);
 void depthwise_line_weights(const DepthwiseLine& line, const float* grad);
 
+extern const BatchLanesTable batch_lanes_table;
+
 extern const ConvTable conv_table;
-const ConvTable conv_table = {gather_rows, gather_panels, depthwise_line, depthwise_line_weights};
+const ConvTable conv_table = {gather_rows, gather_panels, depthwise_line, depthwise_line_weights, batch_lanes_table};
 
 }  // namespace COOLNN_ISA
 }  // namespace coolnn

@@ -1,6 +1,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "kernels/conv_batch_lanes.h"
 #include "kernels/conv_depthwise.h"
 
 namespace coolnn {
@@ -32,6 +33,7 @@ struct ConvTable {
   void (*depthwise_line)(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel);
   // Adds the part of a line to the taps' weight gradients.
   void (*depthwise_line_weights)(const DepthwiseLine& line, const float* grad);
+  const BatchLanesTable& batch_lanes;
 };
 
 }  // namespace coolnn
