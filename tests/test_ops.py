@@ -94,12 +94,6 @@ class Run(NamedTuple):
     after: list[Array]  # the arguments afterwards: some functions update one in place
 
 
-def restart_random() -> None:
-    """Random operations draw the same numbers in every run after this."""
-    if importlib.util.find_spec("coolnn.random") is not None:
-        cool.manual_seed(0)
-
-
 def weights_for(outputs: list[Any]) -> list[Array]:
     """The upstream gradients: fixed random numbers for every real output (not for whole numbers)."""
     rng = np.random.default_rng(99)
@@ -129,7 +123,7 @@ def gradients_of(
 
 def evaluate(function: Function, drawn: Drawn, dtype: Any) -> Run:
     """Runs a case forward and backward in one precision."""
-    restart_random()
+    cool.manual_seed(0)  # random operations draw the same numbers in every run
     tensors = to_tensors(drawn, drawn.arrays, dtype)
     outputs = drawn.call(function.call, tensors)
     inputs = [t for t, wanted in zip(tensors, drawn.differentiated, strict=True) if wanted]
@@ -240,7 +234,7 @@ class Derivatives:
         supply = iter(values)
         arrays = [next(supply) if w else a for a, w in zip(self.drawn.arrays, self.drawn.differentiated, strict=True)]
         tensors = to_tensors(self.drawn, arrays, float64)
-        restart_random()
+        cool.manual_seed(0)
         outputs = self.drawn.call(self.function.call, tensors)
         return outputs, [t for t, wanted in zip(tensors, self.drawn.differentiated, strict=True) if wanted]
 

@@ -97,6 +97,7 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
         "stride": draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
         "padding": padding,
         "dilation": dilation,
+        "winograd": draw(st.booleans()),
     }
 
 
@@ -110,8 +111,9 @@ def test_convolution_of_any_shape(case: dict[str, Any]) -> None:
         channels = case["x"][1] // case["groups"]
         w = normal(case["outputs"], channels, *case["kernel"], seed=1, dtype=dtype).requires_grad_()
         b = normal(case["outputs"], seed=2, dtype=dtype).requires_grad_()
-        y = ops.conv2d(x, w, b, case["stride"], case["padding"], case["dilation"], case["groups"])
-        grads = cool.grad(y, [x, w, b], normal(*y.shape, seed=3, dtype=dtype))
+        with cool.options(winograd=case["winograd"]):
+            y = ops.conv2d(x, w, b, case["stride"], case["padding"], case["dilation"], case["groups"])
+            grads = cool.grad(y, [x, w, b], normal(*y.shape, seed=3, dtype=dtype))
         results.append([t.numpy() for t in (y, *grads) if t is not None])
     for got, want in zip(*results, strict=True):
         assert np.abs(got - want).max(initial=0) <= 5e-5 * np.abs(want).max(initial=0)
@@ -176,6 +178,42 @@ def test_nothing_needless_is_kept() -> None:
     assert frozen._node is not None and [t is not None and t.is_meta for t in frozen._node.inputs[1:2]] == [False]
     trained = ops.conv2d(x.detach(), cool.ones(2, 3, 1, 1).requires_grad_())
     assert trained._node is not None and trained._node.inputs[0] is not None and not trained._node.inputs[0].is_meta
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+# Large enough that the work is really split; the sweep over all cases has shapes that one thread does alone.
+SPLIT = {
+    "conv2d": (ops.conv2d, (4, 32, 40, 41), (48, 32, 3, 3), (48,)),
+    "pointwise": (ops.conv2d, (4, 64, 40, 40), (96, 64, 1, 1), (96,)),
+    "depthwise": (lambda x, w: ops.conv2d(x, w, padding=1, groups=32), (4, 32, 41, 40), (32, 1, 3, 3)),
+    "first": (lambda x, w: ops.conv2d(x, w, stride=2, padding=3), (4, 3, 80, 80), (32, 3, 7, 7)),
+    "conv_transpose2d": (lambda x, w: ops.conv_transpose2d(x, w, stride=2), (2, 32, 30, 30), (32, 24, 2, 2)),
+    "linear": (ops.linear, (256, 500), (300, 500), (300,)),
+    "matmul": (ops.matmul, (8, 130, 70), (8, 70, 90)),
+    "max_pool2d": (lambda x: ops.max_pool2d(x, 3, 2, 1), (8, 32, 64, 64)),
+    "avg_pool2d": (lambda x: ops.avg_pool2d(x, 2), (8, 32, 64, 64)),
+    "interpolate": (lambda x: ops.interpolate(x, scale_factor=2, mode="bilinear"), (4, 32, 32, 32)),
+    "batch_norm": (lambda x, w, b: ops.batch_norm(x, None, None, w, b, True), (8, 32, 64, 64), (32,), (32,)),
+    "group_norm": (lambda x, w, b: ops.group_norm(x, 4, w, b), (8, 32, 64, 64), (32,), (32,)),
+    "layer_norm": (lambda x, w, b: ops.layer_norm(x, 256, w, b), (2000, 256), (256,), (256,)),
+    "softmax": (ops.softmax, (2000, 256)),
+    "cross_entropy": (lambda x: ops.cross_entropy(x, np.arange(3000) % 100), (3000, 100)),
+    "mse_loss": (ops.mse_loss, (1000, 300), (1000, 300)),
+}
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_threads_do_not_change_a_bit(name: str) -> None:
+    function, *shapes = SPLIT[name]
+    seen = []
+    for threads in (1, 2, 3):
+        inputs = [normal(*shape, seed=i, dtype=float32).requires_grad_() for i, shape in enumerate(shapes)]
+        with cool.options(threads=threads):
+            y = function(*inputs)
+            grads = cool.grad(y, inputs, normal(*y.shape, seed=9, dtype=float32))
+        seen.append([t.numpy().tobytes() for t in (y, *grads) if t is not None])
+    assert seen[0] == seen[1] == seen[2]
 
 
 # --- messages --------------------------------------------------------------------------------------------------------
