@@ -353,8 +353,8 @@ def _start_gradient(output: Tensor, grad: Tensor | None) -> Tensor:
                 "only for a single number is it 1 by itself"
             )
         return Tensor.from_array(np.ones(output.shape, output.dtype))
-    if grad.shape != output.shape:
-        raise RuntimeError(f"the gradient has shape {grad.shape}, the tensor {output.shape}")
+    if grad.spec != output.spec:
+        raise RuntimeError(f"the gradient to start from is {grad.spec}, the tensor {output.spec}; they must agree")
     return grad
 
 

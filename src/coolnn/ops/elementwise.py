@@ -67,10 +67,6 @@ def _cached_scalar(value: float, dtype: np.dtype[Any]) -> Tensor:
     return from_numpy(np.array(value, dtype))
 
 
-def _holds(dtype: np.dtype[Any], value: int) -> bool:
-    return dtype.kind != "b" and bool(np.iinfo(dtype).min <= value <= np.iinfo(dtype).max)
-
-
 def scalar(value: float, dtype: np.dtype[Any]) -> Tensor:
     """A Python number as a tensor without axes that goes with tensors of `dtype`."""
     if isinstance(value, float):
@@ -78,8 +74,10 @@ def scalar(value: float, dtype: np.dtype[Any]) -> Tensor:
             dtype = float32
         if value == 0.0 and math.copysign(1.0, value) < 0.0:  # the cache would take it for +0
             return from_numpy(np.array(value, dtype))
-    elif dtype.kind != "f" and not isinstance(value, bool) and not _holds(dtype, value):
+    elif dtype.kind == "b" and not isinstance(value, bool):
         dtype = int64
+    elif dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+        raise OverflowError(f"{value} does not fit {dtype.name}, the type of the tensor beside it; use .long() there")
     return _cached_scalar(value, dtype)
 
 
@@ -94,26 +92,24 @@ def as_tensor(x: Operand) -> Tensor:
 
 def pair(a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
     """Two operands as tensors of one type."""
-    if not isinstance(a, Tensor):
+    if isinstance(a, Tensor):
         if not isinstance(b, Tensor):
-            a, b = as_tensor(a), as_tensor(b)
-        elif isinstance(a, int | float):  # np.float64 is a float too
-            a = scalar(a, b.spec.dtype)
-        elif isinstance(a, np.generic):
-            a = scalar(a.item(), b.spec.dtype)
-        else:
-            a = as_tensor(a)
-    elif not isinstance(b, Tensor):
-        if isinstance(b, int | float):
-            b = scalar(b, a.spec.dtype)
-        elif isinstance(b, np.generic):
-            b = scalar(b.item(), a.spec.dtype)
-        else:
-            b = as_tensor(b)
+            b = _beside(b, a)
+    elif isinstance(b, Tensor):
+        a = _beside(a, b)
+    else:
+        a, b = as_tensor(a), as_tensor(b)
     if a.spec.dtype == b.spec.dtype:
         return a, b
     dtype = promote(a, b)
     return cast(a, dtype), cast(b, dtype)
+
+
+def _beside(x: Operand, other: Tensor) -> Tensor:
+    """An operand that is not a tensor yet, beside one that is: a number takes its type where it can."""
+    if isinstance(x, np.generic):
+        x = x.item()
+    return scalar(x, other.spec.dtype) if isinstance(x, int | float) else as_tensor(x)
 
 
 def real(x: Operand) -> Tensor:
