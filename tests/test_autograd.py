@@ -250,10 +250,8 @@ def test_wrong_starts():
     x = leaf(1.0, 2.0)
     with pytest.raises(RuntimeError, match=r"shape \(2,\) needs a gradient"):
         (x * 2).backward()
-    with pytest.raises(RuntimeError, match=r"float64\[3\], the tensor float64\[2\]"):
+    with pytest.raises(RuntimeError, match=r"shape \(3,\), the tensor \(2,\)"):
         (x * 2).backward(cool.zeros(3, dtype=np.float64))
-    with pytest.raises(RuntimeError, match="is float32"):
-        (x * 2).backward(cool.zeros(2))
     with pytest.raises(RuntimeError, match="nothing to differentiate"):
         cool.ones(1).backward()
     with pytest.raises(RuntimeError, match="only leaves"):

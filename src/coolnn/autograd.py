@@ -353,9 +353,9 @@ def _start_gradient(output: Tensor, grad: Tensor | None) -> Tensor:
                 "only for a single number is it 1 by itself"
             )
         return Tensor.from_array(np.ones(output.shape, output.dtype))
-    if grad.spec != output.spec:
-        raise RuntimeError(f"the gradient to start from is {grad.spec}, the tensor {output.spec}; they must agree")
-    return grad
+    if grad.shape != output.shape:
+        raise RuntimeError(f"the gradient to start from has shape {grad.shape}, the tensor {output.shape}")
+    return grad.astype(output.dtype)
 
 
 def backward(
