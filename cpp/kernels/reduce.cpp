@@ -6,90 +6,103 @@ namespace coolnn {
 namespace COOLNN_ISA {
 namespace {
 
-struct Sum {
-  static constexpr float START = 0;
-  static INLINE vf of(vf a, vf b) { return a + b; }
-  static INLINE double of(double a, double b) { return a + b; }
-};
-struct Max {
-  static constexpr float START = -__builtin_inff();
-  static INLINE vf of(vf a, vf b) { return select((b > a) | (b != b), b, a); }  // a NaN in a stays, one in b enters
-  static INLINE double of(double a, double b) { return b > a || b != b ? b : a; }
-};
-struct Min {
-  static constexpr float START = __builtin_inff();
-  static INLINE vf of(vf a, vf b) { return select((b < a) | (b != b), b, a); }
-  static INLINE double of(double a, double b) { return b < a || b != b ? b : a; }
-};
+// Vectors of doubles, and of half as many floats as usual, which become one.
+constexpr int DOUBLES = VL / 2;
+typedef double vd __attribute__((vector_size(VL * 4)));
+typedef float half_unaligned __attribute__((vector_size(VL * 2), aligned(4), may_alias));
 
-// Float32 runs end after this many steps and go on in double.
-constexpr int64_t RUN = 32;
+INLINE vd load_wide(const float* p) { return __builtin_convertvector(*(const half_unaligned*)p, vd); }
 
-// The lanes of x, joined in pairs; lanes from n on do not count.
-template <class F> INLINE double join_lanes(vf x, int n) {
-  float lane[VL];
-  store(lane, x);
-  double total[VL];
-  for (int i = 0; i < VL; i++) total[i] = i < n ? lane[i] : F::START;
-  for (int half = VL / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) total[i] = F::of(total[i], total[i + half]);
-  return total[0];
+INLINE double sum_lanes(vd x) {
+  double lane[DOUBLES];
+  for (int i = 0; i < DOUBLES; i++) lane[i] = x[i];
+  for (int half = DOUBLES / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+  return lane[0];
 }
 
-template <class F> void rows(const float* x, double* out, int64_t rows, int64_t n) {
-  constexpr int64_t WIDE = 4 * VL;
+void sum_rows(const float* x, double* out, int64_t rows, int64_t n) {
   for (int64_t r = 0; r < rows; r++, x += n) {
-    double total = F::START;
+    vd a{}, b{}, c{}, d{};
     int64_t i = 0;
-    while (i + WIDE <= n) {
-      vf a = load(x + i), b = load(x + i + VL), c = load(x + i + 2 * VL), d = load(x + i + 3 * VL);
-      i += WIDE;
-      for (int64_t step = 1; step < RUN && i + WIDE <= n; step++, i += WIDE) {
-        a = F::of(a, load(x + i)), b = F::of(b, load(x + i + VL));
-        c = F::of(c, load(x + i + 2 * VL)), d = F::of(d, load(x + i + 3 * VL));
-      }
-      total = F::of(total, join_lanes<F>(F::of(F::of(a, b), F::of(c, d)), VL));
+    for (; i + 4 * DOUBLES <= n; i += 4 * DOUBLES) {
+      a += load_wide(x + i), b += load_wide(x + i + DOUBLES);
+      c += load_wide(x + i + 2 * DOUBLES), d += load_wide(x + i + 3 * DOUBLES);
     }
-    if (i < n) {
-      vf a = broadcast(F::START);
-      for (; i + VL <= n; i += VL) a = F::of(a, load(x + i));
-      total = F::of(total, join_lanes<F>(a, VL));
-      if (i < n) total = F::of(total, join_lanes<F>(load_partial(x + i, int(n - i)), int(n - i)));
-    }
+    for (; i + DOUBLES <= n; i += DOUBLES) a += load_wide(x + i);
+    double total = sum_lanes((a + b) + (c + d));
+    for (; i < n; i++) total += x[i];
     out[r] = total;
   }
 }
 
-// COUNT vectors of columns side by side.
-template <class F, int COUNT>
-INLINE void column_strip(const float* x, int64_t pitch, double* out, int64_t n, int last_lanes) {
-  constexpr int WIDTH = COUNT * VL;
-  double total[WIDTH];
-  for (int i = 0; i < WIDTH; i++) total[i] = F::START;
-  for (int64_t r = 0; r < n; r += RUN) {
-    const int64_t end = n - r < RUN ? n : r + RUN;
-    vf run[COUNT];
-    for (int k = 0; k < COUNT; k++) run[k] = broadcast(F::START);
-    for (int64_t i = r; i < end; i++) {
+template <int COUNT> INLINE void sum_strip(const float* x, int64_t pitch, double* out, int64_t n) {
+  vd total[COUNT] = {};
+  for (int64_t r = 0; r < n; r++) {
 #pragma GCC unroll 8
-      for (int k = 0; k < COUNT; k++) {
-        const float* at = x + i * pitch + k * VL;
-        run[k] = F::of(run[k], last_lanes == VL ? load(at) : load_partial(at, last_lanes));
-      }
-    }
-    float lanes[WIDTH];
-    for (int k = 0; k < COUNT; k++) store(lanes + k * VL, run[k]);
-    for (int i = 0; i < WIDTH; i++) total[i] = F::of(total[i], double(lanes[i]));
+    for (int k = 0; k < COUNT; k++) total[k] += load_wide(x + r * pitch + k * DOUBLES);
   }
-  const int width = (COUNT - 1) * VL + last_lanes;
-  for (int i = 0; i < width; i++) out[i] = total[i];
+  for (int k = 0; k < COUNT; k++)
+    for (int i = 0; i < DOUBLES; i++) out[k * DOUBLES + i] = total[k][i];
 }
 
-template <class F> void columns(const float* x, int64_t pitch, double* out, int64_t n, int64_t columns) {
+void sum_columns(const float* x, int64_t pitch, double* out, int64_t n, int64_t columns) {
   int64_t c = 0;
-  for (; c + 4 * VL <= columns; c += 4 * VL) column_strip<F, 4>(x + c, pitch, out + c, n, VL);
-  for (; c + VL <= columns; c += VL) column_strip<F, 1>(x + c, pitch, out + c, n, VL);
-  if (c < columns) column_strip<F, 1>(x + c, pitch, out + c, n, int(columns - c));
+  for (; c + 8 * DOUBLES <= columns; c += 8 * DOUBLES) sum_strip<8>(x + c, pitch, out + c, n);
+  for (; c + DOUBLES <= columns; c += DOUBLES) sum_strip<1>(x + c, pitch, out + c, n);
+  for (; c < columns; c++) {
+    double total = 0;
+    for (int64_t r = 0; r < n; r++) total += x[r * pitch + c];
+    out[c] = total;
+  }
+}
+
+// --- extremes --------------------------------------------------------------------------------------------------------
+
+struct Max {
+  static constexpr float START = -__builtin_inff();
+  static INLINE vf of(vf a, vf b) { return select((b > a) | (b != b), b, a); }  // a NaN in a stays, one in b enters
+  static INLINE float of(float a, float b) { return b > a || b != b ? b : a; }
+};
+struct Min {
+  static constexpr float START = __builtin_inff();
+  static INLINE vf of(vf a, vf b) { return select((b < a) | (b != b), b, a); }
+  static INLINE float of(float a, float b) { return b < a || b != b ? b : a; }
+};
+
+template <class F> void extreme_rows(const float* x, double* out, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++, x += n) {
+    vf a = broadcast(F::START), b = a;
+    int64_t i = 0;
+    for (; i + 2 * VL <= n; i += 2 * VL) a = F::of(a, load(x + i)), b = F::of(b, load(x + i + VL));
+    a = F::of(a, b);
+    float best = F::START;
+    if (i > 0)
+      for (int lane = 0; lane < VL; lane++) best = F::of(best, a[lane]);
+    for (; i < n; i++) best = F::of(best, x[i]);
+    out[r] = best;
+  }
+}
+
+template <class F, int COUNT>
+INLINE void extreme_strip(const float* x, int64_t pitch, double* out, int64_t n, int last_lanes) {
+  vf best[COUNT];
+  for (int k = 0; k < COUNT; k++) best[k] = broadcast(F::START);
+  for (int64_t r = 0; r < n; r++) {
+#pragma GCC unroll 8
+    for (int k = 0; k < COUNT; k++) {
+      const float* at = x + r * pitch + k * VL;
+      best[k] = F::of(best[k], last_lanes == VL ? load(at) : load_partial(at, last_lanes));
+    }
+  }
+  for (int i = 0; i < (COUNT - 1) * VL + last_lanes; i++) out[i] = best[i / VL][i % VL];
+}
+
+template <class F> void extreme_columns(const float* x, int64_t pitch, double* out, int64_t n, int64_t columns) {
+  int64_t c = 0;
+  for (; c + 4 * VL <= columns; c += 4 * VL) extreme_strip<F, 4>(x + c, pitch, out + c, n, VL);
+  for (; c + VL <= columns; c += VL) extreme_strip<F, 1>(x + c, pitch, out + c, n, VL);
+  if (c < columns) extreme_strip<F, 1>(x + c, pitch, out + c, n, int(columns - c));
 }
 
 // --- places of extremes ----------------------------------------------------------------------------------------------
@@ -139,7 +152,10 @@ template <bool LARGEST> void arg_rows(const float* x, int64_t* out, int64_t rows
 template <bool LARGEST> void arg_columns(const float* x, int64_t pitch, int64_t* out, int64_t n, int64_t columns) {
   for (int64_t c = 0; c < columns; c += VL) {
     const int lanes = columns - c < VL ? int(columns - c) : VL;
-    const auto row = [&](int64_t r) { return lanes == VL ? load(x + r * pitch + c) : load_partial(x + r * pitch + c, lanes); };
+    const auto row = [&](int64_t r) {
+      const float* at = x + r * pitch + c;
+      return lanes == VL ? load(at) : load_partial(at, lanes);
+    };
     vf best = row(0);
     vi place{};
     for (int64_t r = 1; r < n; r++) {
@@ -156,8 +172,8 @@ template <bool LARGEST> void arg_columns(const float* x, int64_t pitch, int64_t*
 
 extern const ReduceTable reduce_table;
 const ReduceTable reduce_table = {
-    {rows<Sum>, rows<Max>, rows<Min>},
-    {columns<Sum>, columns<Max>, columns<Min>},
+    {sum_rows, extreme_rows<Max>, extreme_rows<Min>},
+    {sum_columns, extreme_columns<Max>, extreme_columns<Min>},
     arg_rows<true>,
     arg_rows<false>,
     arg_columns<true>,

@@ -5,8 +5,8 @@ namespace coolnn {
 
 enum class Reduction { sum, max, min, count };
 
-// Totals are double, made of short float32 sums: as accurate as a sum in double for any number of terms, and as fast as
-// one in float32. NaN wins in max and min.
+// Sums are made in double all the way: it costs nothing next to the reading of memory, and sums that nearly cancel are
+// right too. NaN wins in max and min.
 struct ReduceTable {
   // out[r] = x[r * n + 0] op ... op x[r * n + n - 1]
   using RowsFunction = void (*)(const float* x, double* out, int64_t rows, int64_t n);
