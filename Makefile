@@ -1,8 +1,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+SOURCES = $(shell find cpp src -type f -not -name '*.so' -not -name '*.pyc') pyproject.toml CMakeLists.txt
 
-.PHONY: demo test build dev lint
+.PHONY: demo test lint bench build dev sanitize clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/cool train digits
@@ -10,12 +11,27 @@ demo: $(VENV)/installed-demo
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q
 
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(VENV)/installed-demo
+	$(BIN)/cool bench
+
+# A wheel in dist/.
+build: $(BIN)/python
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
 # Builds the engine in place, so that `PYTHONPATH=src python` runs the working tree.
 dev:
 	cmake -S . -B build/dev -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$$(command -v $(PYTHON)) $(CMAKE_ARGS)
 	cmake --build build/dev --parallel && cp build/dev/_core*.so src/coolnn/
 
-SOURCES = $(shell find cpp src -type f -not -name '*.so' -not -name '*.pyc') pyproject.toml CMakeLists.txt
+# The kernel tests with the address and undefined-behaviour sanitizers in the engine.
+sanitize: $(VENV)/installed-test
+	tools/sanitize.sh $(BIN)/python
+
+clean:
+	rm -rf build dist $(VENV)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,28 @@
+"""cool eval"""
+
+from __future__ import annotations
+
+import json
+
+from . import parser_for
+
+_EXAMPLES = """  cool eval runs/classify/digits digits
+  cool eval model.safetensors my_pictures/ --json
+"""
+
+
+def main(words: list[str]) -> int:
+    """Runs the verb."""
+    parser = parser_for("eval", _EXAMPLES)
+    parser.add_argument("model", help="a model file, or the folder of a run")
+    parser.add_argument("data", help="a folder with one folder a class, or a named data set")
+    parser.add_argument("--split", choices=("train", "val", "test", "all"), help="part to measure (default: test if there is one, else all)")
+    parser.add_argument("--batch", type=int, default=64, metavar="N", help="pictures at a time (default: 64)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    options = parser.parse_args(words)
+
+    from ..tasks import classify
+
+    result = classify.evaluate_on(classify.open_model(options.model), options.data, options.split, options.batch)
+    print(json.dumps(result, indent=2) if options.json else classify.evaluation_table(result))
+    return 0

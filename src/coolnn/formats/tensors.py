@@ -1,0 +1,68 @@
+"""Named arrays and a JSON header in one safetensors file: the ground under model files and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import write_bytes
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class FileFormatError(ValueError):
+    """A file that is not what it should be: damaged, truncated, or of another kind."""
+
+
+def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], header: Mapping[str, Any]) -> None:
+    """Writes arrays and a header atomically; the header's values are kept as JSON."""
+    from safetensors.numpy import save
+
+    metadata = {key: json.dumps(value) for key, value in header.items()}
+    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata))
+
+
+def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Reads arrays and header of a file whose header says that it is of this kind ("model", "checkpoint").
+
+    Raises FileNotFoundError, or FileFormatError that names the file, what is wrong with it and what to do.
+    """
+    arrays, header = read_any(path)
+    found = header.get("kind")
+    if found != kind:
+        what = f"a coolnn {found}" if found else "a safetensors file of another program"
+        raise FileFormatError(f"{path} is {what}, not a coolnn {kind}")
+    return arrays, header
+
+
+def read_any(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Reads arrays and header of any safetensors file; header values that are not JSON stay text."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if path.is_dir():
+        raise FileFormatError(f"{path} is a folder, not a file")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        # The library checks the header, every offset and every size against the file before it maps anything.
+        with safe_open(path, framework="numpy") as file:
+            header = {key: _from_json(text) for key, text in (file.metadata() or {}).items()}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+    except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
+        raise FileFormatError(
+            f"{path} is not a readable safetensors file ({error}); it may be truncated or of another kind"
+        ) from error
+    return arrays, header
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,350 @@
+"""Image classification, the whole job: from a folder of pictures to a trained network with a report, and its use."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__, data, models, ops
+from ..autograd import no_grad
+from ..files import write_json
+from ..formats import FileFormatError, Model, load, save
+from ..random import manual_seed
+from ..tensor import from_numpy
+from ..train import Callback, Evaluation, Settings, TensorBoard, Trainer, evaluate
+from . import classify_report
+from .recipes import augmentation, recipe_for
+
+TASK = "classify"
+MODEL_FILE = "model.safetensors"
+
+
+@dataclass
+class Run:
+    """A training run and what came of it."""
+
+    folder: Path
+    results: dict[str, Any]
+    interrupted: bool = False
+
+    def table(self) -> str:
+        """The results as a table for the terminal."""
+        return classify_report.results_table(self.results, self.folder)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that defines a run, as it is kept in args.json: a resumed run reads it from there."""
+
+    data: str
+    model: str
+    size: int
+    channels: int
+    augment: str
+    val: float
+    settings: Settings
+    tensorboard: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**self.__dict__, "settings": self.settings.to_dict(), "coolnn": __version__}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Plan:
+        """The plan that `to_dict` described."""
+        kept = {k: v for k, v in values.items() if k != "coolnn"}
+        return Plan(**{**kept, "settings": Settings(**values["settings"])})
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def train(
+    source: str | os.PathLike[str],
+    *,
+    model: str | None = None,
+    size: int | None = None,
+    augment: str | None = None,
+    val: float | None = None,
+    name: str | None = None,
+    runs: str | os.PathLike[str] = "runs",
+    workers: int | None = None,
+    tensorboard: bool = False,
+    quiet: bool = False,
+    **changes: Any,
+) -> Run:
+    """Trains a network on a folder of pictures or a named data set and writes runs/classify/<name>/.
+
+    What is not given comes from the data set's recipe; `changes` are fields of `train.Settings`. Raises DataError,
+    ValueError or TrainingError that say what is wrong and what to do.
+    """
+    recipe = recipe_for(str(source))
+    plan = Plan(
+        data=str(source) if not Path(source).is_dir() else str(Path(source).resolve()),
+        model=model or recipe.model,
+        size=size or recipe.size,
+        channels=recipe.channels,
+        augment=augment or recipe.augment,
+        val=0.1 if val is None else val,
+        settings=recipe.settings.but(**changes),
+        tensorboard=tensorboard,
+    )
+    if plan.model not in models.list_models():
+        models.create(plan.model)  # says which names are close
+    job = _Job(plan, workers)
+    folder = _new_folder(Path(runs) / TASK, name or Path(str(source)).name or "run")
+    write_json(folder / "args.json", plan.to_dict())
+    return job.run(folder, quiet, resume=False)
+
+
+def resume(run: str | os.PathLike[str], *, runs: str | os.PathLike[str] = "runs", workers: int | None = None, quiet: bool = False) -> Run:
+    """Goes on with a run (its folder, or its name below `runs`) that was stopped, to the very result it would have had."""
+    folder = Path(run)
+    if not (folder / "args.json").exists():
+        folder = Path(runs) / TASK / Path(run).name
+    if not (folder / "args.json").exists():
+        known = sorted(path.parent.name for path in (Path(runs) / TASK).glob("*/args.json"))
+        raise FileNotFoundError(f"there is no run {run}; runs in {Path(runs) / TASK}: {', '.join(known) or 'none'}")
+    try:
+        plan = Plan.from_dict(json.loads((folder / "args.json").read_text()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise FileFormatError(f"{folder / 'args.json'} is not the description of a run ({error})") from error
+    return _Job(plan, workers).run(folder, quiet, resume=(folder / "checkpoint.safetensors").exists())
+
+
+class _Job:
+    """The pieces of a run, made from its plan."""
+
+    def __init__(self, plan: Plan, workers: int | None) -> None:
+        self.plan = plan
+        settings = plan.settings
+        self.splits = data.load(plan.data, val=plan.val, seed=settings.seed)
+        train_set = self.splits.train
+        self.classes = list(train_set.classes)
+        self.preprocessing = data.Preprocessing.for_dataset(train_set, size=plan.size, channels=plan.channels)
+        shared: dict[str, Any] = {"preprocessing": self.preprocessing, "workers": workers}
+        self.train_loader = data.Loader(
+            train_set,
+            settings.batch_size,
+            shuffle=True,
+            drop_last=len(train_set) >= settings.batch_size,  # a last batch of one picture would upset batch norm
+            transform=augmentation(plan.augment, plan.size),
+            mix=_mixing(settings, len(self.classes)),
+            seed=settings.seed,
+            **shared,
+        )
+        self.val_loader = self._plain_loader(self.splits.val, shared)
+        self.test_loader = self._plain_loader(self.splits.test, shared)
+        manual_seed(settings.seed)
+        self.net = models.create(plan.model, num_classes=len(self.classes), in_channels=plan.channels)
+
+    def _plain_loader(self, dataset: Any, shared: dict[str, Any]) -> Any:
+        if dataset is None or len(dataset) == 0:
+            return None
+        return data.Loader(dataset, max(self.plan.settings.batch_size, 64), **shared)
+
+    def run(self, folder: Path, quiet: bool, resume: bool) -> Run:
+        """Trains (on) and writes everything into the folder."""
+
+        def keep_best(trainer: Trainer) -> None:
+            metrics = {key: value for key, value in trainer.history[-1].items() if key != "epoch"}
+            save(Model(self.net, self.classes, self.preprocessing, metrics, TASK), folder / MODEL_FILE)
+
+        callbacks: list[Callback] = [TensorBoard(folder / "tensorboard")] if self.plan.tensorboard else []
+        trainer = Trainer(
+            self.net,
+            self.train_loader,
+            self.val_loader,
+            self.plan.settings,
+            folder=folder,
+            callbacks=callbacks,
+            quiet=quiet,
+            on_best=keep_best,
+        )
+        if not quiet:
+            print(classify_report.headline(self.plan, self.splits, self.net, folder))
+        trainer.fit(resume=resume)
+        if trainer.interrupted and trainer.epoch < self.plan.settings.epochs:
+            return Run(folder, {"finished": False, "epochs": trainer.epoch, "folder": str(folder)}, interrupted=True)
+        return Run(folder, self._finish(trainer, folder))
+
+    def _finish(self, trainer: Trainer, folder: Path) -> dict[str, Any]:
+        """Measures the best network and writes results and report."""
+        best = load(folder / MODEL_FILE)
+        on, loader = ("test", self.test_loader) if self.test_loader is not None else ("val", self.val_loader)
+        if loader is None:
+            on, loader = "train", data.Loader(self.splits.train, 64, preprocessing=self.preprocessing)
+        measured = evaluate(best.net, loader)
+        results = {
+            "finished": True,
+            "data": self.plan.data,
+            "model": self.plan.model,
+            "parameters": best.net.num_parameters(),
+            "pictures": {k: len(s) for k in ("train", "val", "test") if (s := getattr(self.splits, k)) is not None},
+            "classes": self.classes,
+            "epochs": trainer.epoch,
+            "best_epoch": trainer.best["epoch"] if trainer.best else None,
+            "best": trainer.best,
+            "measured_on": on,
+            f"{on}_accuracy": measured.accuracy,
+            f"{on}_loss": measured.loss,
+            "seconds": trainer.seconds,
+            "folder": str(folder),
+            "skipped": [str(file) for file in self.splits.train.skipped],
+        }
+        write_json(folder / "results.json", results)
+        classify_report.write(folder, results, trainer.history, measured, loader.dataset, best, self.plan.to_dict())
+        return results
+
+
+def _mixing(settings: Settings, classes: int) -> list[Any]:
+    mix: list[Any] = []
+    if settings.mixup:
+        mix.append(data.Mixup(settings.mixup, classes))
+    if settings.cutmix:
+        mix.append(data.CutMix(settings.cutmix, classes))
+    return mix
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """parent/name, or name-2, name-3, ... if there is a run already: nothing is ever overwritten."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 10_000):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+    raise FileExistsError(f"{parent} holds ten thousand runs named {name}; choose another --name")
+
+
+# --- use -------------------------------------------------------------------------------------------------------------
+
+
+def open_model(path: str | os.PathLike[str]) -> Model:
+    """Reads a model file, or the model of a run's folder; raises FileNotFoundError or FileFormatError."""
+    path = Path(path)
+    if path.is_dir():
+        if not (path / MODEL_FILE).exists():
+            raise FileNotFoundError(f"the folder {path} holds no {MODEL_FILE}; name a model file or the folder of a run")
+        path = path / MODEL_FILE
+    model = load(path)
+    if model.preprocessing is None:
+        raise FileFormatError(f"{path} does not say how pictures are prepared for it (no preprocessing)")
+    return model
+
+
+def find_pictures(patterns: Sequence[str]) -> list[Path]:
+    """The pictures that files, folders and patterns name, in a stable order; raises FileNotFoundError for none."""
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and data.is_picture(p))
+            if not inside:
+                raise FileNotFoundError(f"the folder {path} holds no pictures")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            matches = sorted(glob.glob(pattern, recursive=True))
+            if not matches:
+                raise FileNotFoundError(f"there is no file or folder {pattern}, and nothing matches it as a pattern")
+            found += [Path(match) for match in matches if Path(match).is_file()]
+    return found
+
+
+def predict(model: Model, pictures: Sequence[Path | str], top: int = 1, batch_size: int = 32) -> Iterator[dict[str, Any]]:
+    """What a network sees in pictures: for each a dict with "picture" and "answers" (label and score, best first).
+
+    A picture that cannot be read gives a dict with "error" and no answers, and does not stop the others.
+    """
+    preprocessing = model.preprocessing
+    assert preprocessing is not None  # open_model checks
+    for start in range(0, len(pictures), batch_size):
+        chunk = pictures[start : start + batch_size]
+        images, errors = [], {}
+        for i, path in enumerate(chunk):
+            try:
+                images.append(preprocessing.prepare(data.read_image(path)))
+            except (OSError, ValueError) as error:
+                errors[i] = str(error)
+        scores = iter(_scores(model, images))
+        for i, path in enumerate(chunk):
+            row: dict[str, Any] = {"picture": str(path), "answers": []}
+            if i in errors:
+                row["error"] = errors[i]
+            else:
+                score = next(scores)
+                best = np.argsort(-score, kind="stable")[:top]
+                row["answers"] = [{"label": _label(model, int(k)), "score": float(score[k])} for k in best]
+            yield row
+
+
+def _scores(model: Model, images: Sequence[Any]) -> Any:
+    if not images:
+        return []
+    assert model.preprocessing is not None
+    with no_grad():
+        return ops.softmax(model.net(from_numpy(model.preprocessing.to_batch(np.stack(images)))), 1).numpy()
+
+
+def _label(model: Model, index: int) -> str:
+    return model.labels[index] if index < len(model.labels) else str(index)
+
+
+def evaluate_on(model: Model, source: str, split: str | None = None, batch_size: int = 64) -> dict[str, Any]:
+    """Loss, accuracy and per-class figures of a network on pictures with known classes.
+
+    The classes of the data must be classes of the network (by name). Raises ValueError that names one that is not.
+    """
+    dataset, on = _pick_split(source, split)
+    unknown = [name for name in dataset.classes if name not in model.labels]
+    if unknown:
+        raise ValueError(
+            f"the data has a class {unknown[0]!r} that the network does not know; it knows: {', '.join(model.labels)}"
+        )
+    relabelled = data.Relabelled(dataset, model.labels) if list(dataset.classes) != model.labels else dataset
+    loader = data.Loader(relabelled, batch_size, preprocessing=model.preprocessing)
+    result: Evaluation = evaluate(model.net, loader)
+    confusion = result.confusion()
+    counts, right = confusion.sum(1), confusion.diagonal()
+    return {
+        "data": source,
+        "split": on,
+        "pictures": len(result.labels),
+        "accuracy": result.accuracy,
+        "loss": result.loss,
+        "classes": {
+            name: {"pictures": int(counts[i]), "right": int(right[i])} for i, name in enumerate(model.labels) if counts[i]
+        },
+        "skipped": [str(file) for file in dataset.skipped],
+    }
+
+
+def _pick_split(source: str, split: str | None) -> tuple[Any, str]:
+    splits = data.load(source, val=0.1 if split in ("train", "val") else 0.0)
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    if split is None:
+        split = "test" if splits.test is not None and len(splits.test) else "all"
+    if split == "all":
+        return data.Concat([part for part in parts.values() if part is not None and len(part)]), "all"
+    part = parts[split]
+    if part is None or len(part) == 0:
+        raise ValueError(f"{source} has no split '{split}'")
+    return part, split
+
+
+def evaluation_table(result: dict[str, Any]) -> str:
+    """The result of `evaluate_on` as a table for the terminal."""
+    return classify_report.evaluation_table(result)
+
+

@@ -1,0 +1,85 @@
+"""report.html: one self-contained page that shows a run, readable without a network or a server."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from string import Template
+from typing import Any
+
+_PAGE = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<title>$title</title>
+<style>
+:root { --ink:#1d2330; --soft:#5d6675; --line:#e3e6ec; --paper:#fff; --ground:#f5f6f9; --accent:#2f6fb7 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink:#e8eaf0; --soft:#a3abba; --line:#363c49; --paper:#20242d; --ground:#171a21; --accent:#7fb2ea } }
+* { box-sizing:border-box }
+body { margin:0; background:var(--ground); color:var(--ink); font:15px/1.5 system-ui,sans-serif }
+main { max-width:1040px; margin:0 auto; padding:28px 20px 60px }
+h1 { font-size:26px; margin:0 0 2px } h2 { font-size:18px; margin:0 0 12px }
+.sub, .note { color:var(--soft) } .note { font-size:13px; margin:8px 0 0 }
+section { background:var(--paper); border:1px solid var(--line); border-radius:10px; padding:18px 20px; margin-top:18px }
+.figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(150px,1fr)); gap:12px; margin-top:18px }
+.figure { background:var(--paper); border:1px solid var(--line); border-radius:10px; padding:12px 16px }
+.figure b { display:block; font-size:24px; color:var(--accent) } .figure span { color:var(--soft); font-size:13px }
+.charts { display:grid; grid-template-columns:repeat(auto-fit,minmax(300px,1fr)); gap:14px }
+.charts svg { width:100%; height:auto; border:1px solid var(--line); border-radius:6px }
+.matrix { overflow-x:auto } .matrix svg { width:100%; height:auto }
+img { max-width:100%; height:auto; border-radius:6px; background:#fff }
+.filters img { image-rendering:pixelated }
+.table { overflow-x:auto } table { border-collapse:collapse; font-size:13px; width:100% }
+th, td { text-align:right; padding:4px 10px; border-bottom:1px solid var(--line); white-space:nowrap }
+th:first-child, td:first-child { text-align:left } th { color:var(--soft); font-weight:600 }
+tr.best td { color:var(--accent); font-weight:600 }
+pre { background:var(--ground); border:1px solid var(--line); border-radius:6px; padding:10px 12px; overflow-x:auto; margin:0 }
+</style></head><body><main>
+<h1>$title</h1><div class="sub">$subtitle</div>
+<div class="figures">$figures</div>
+$sections
+</main></body></html>
+""")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], best: int | None = None) -> str:
+    """An HTML table of text cells; row number `best` stands out."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join(
+        f"<tr{' class=best' if i == best else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for i, row in enumerate(rows)
+    )
+    return f"<div class='table'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def image(content: bytes, description: str) -> str:
+    """A PNG inside the page."""
+    data = base64.b64encode(content).decode()
+    return f"<img alt='{escape(description, quote=True)}' src='data:image/png;base64,{data}'>"
+
+
+def section(title: str, body: str, note: str = "", kind: str = "") -> str:
+    """A part of the page with a heading; the note says in small print what is to be seen."""
+    small = f"<p class='note'>{escape(note)}</p>" if note else ""
+    return f"<section class='{kind}'><h2>{escape(title)}</h2>{body}{small}</section>"
+
+
+def page(title: str, subtitle: str, figures: Mapping[str, str], sections: Sequence[str]) -> str:
+    """The whole page: heading, the few figures that matter, then the sections."""
+    cards = "".join(f"<div class='figure'><b>{escape(v)}</b><span>{escape(k)}</span></div>" for k, v in figures.items())
+    return _PAGE.substitute(title=escape(title), subtitle=escape(subtitle), figures=cards, sections="\n".join(sections))
+
+
+def history_table(history: Sequence[Mapping[str, Any]], best_epoch: int) -> str:
+    """The log as a table, the best epoch marked."""
+    names = {"train_loss": "train loss", "train_accuracy": "train acc.", "val_loss": "val. loss", "val_accuracy": "val. acc."}
+    columns = ["epoch", "lr", *[key for key in names if key in history[0]]]
+    rows = [
+        [
+            f"{row[key]:.2%}" if key.endswith("accuracy") else str(row[key]) if key == "epoch" else f"{row[key]:.4g}"
+            for key in columns
+        ]
+        for row in history
+    ]
+    best = next((i for i, row in enumerate(history) if row["epoch"] == best_epoch), None)
+    return table([names.get(key, key) for key in columns], rows, best)
