@@ -19,9 +19,9 @@ def describe(net: nn.Module) -> dict[str, Any]:
 
     Raises ArchitectureError for a class of the user's own that is not in the model registry: its code is not data.
     """
-    made = models.recipe_of(net)
-    if made is not None:
-        return {"model": made[0], "options": _encode(made[1], net, 0)}
+    if isinstance(net, models.Model) and net.recipe is not None:
+        name, options = net.recipe
+        return {"model": name, "options": _encode(options, net, 0)}
     return _encode_layer(net, 0)
 
 

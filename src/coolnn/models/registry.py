@@ -48,6 +48,8 @@ class Model(Module):
     input_size: tuple[int, int, int]
     preprocessing: Preprocessing
     feature_info: tuple[FeatureInfo, ...] = ()
+    #: What `create` was called with: name and arguments. None for a network that was built by its class.
+    recipe: tuple[str, dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def create(name: str, num_classes: int | None = None, in_channels: int | None = 
     net = config.build(num_classes=classes, in_channels=channels, **{**config.settings, **settings})
     net.name, net.num_classes, net.input_size = name, classes, (channels, height, width)
     net.preprocessing = _for_channels(config.preprocessing, channels)
+    net.recipe = (name, {"num_classes": classes, "in_channels": channels, **settings})
     return net
 
 

@@ -45,6 +45,14 @@ class Module:
     """
 
     training: bool = True
+    #: The constructor's arguments, positional and named: with the class they say how to build the module again.
+    arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls: type[M], *args: Any, **kwargs: Any) -> M:
+        module = super().__new__(cls)
+        object.__setattr__(module, "arguments", (args, kwargs))
+        return module
+
     # Instances get dictionaries of their own when the first hook is registered.
     _forward_hooks: Mapping[int, ForwardHook] = {}
     _forward_pre_hooks: Mapping[int, PreHook] = {}

@@ -228,7 +228,7 @@ class Trainer:
 
     def averaged(self) -> contextlib.AbstractContextManager[Any]:
         """Inside this block the network has the averaged weights, if the settings ask for an average."""
-        return self.average.applied() if self.average is not None else contextlib.nullcontext()
+        return self.average.swapped() if self.average is not None else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -360,16 +360,16 @@ def _make_optimizer(net: nn.Module, settings: Settings) -> optim.Optimizer:
     return {"adam": optim.Adam, "adamw": optim.AdamW}[settings.optimizer](groups, lr=settings.lr)
 
 
-def _make_schedule(optimizer: optim.Optimizer, settings: Settings, steps_per_epoch: int) -> Any:
+def _make_schedule(optimizer: optim.Optimizer, settings: Settings, steps_per_epoch: int) -> optim.Schedule:
     total = settings.epochs * steps_per_epoch
     if settings.schedule == "one_cycle":
         return optim.OneCycleLR(optimizer, settings.lr, total_steps=total)
     warmup = round(settings.warmup * steps_per_epoch)
-    after: Any
+    then: optim.Schedule | None = None
     if settings.schedule == "cosine":
-        after = optim.CosineAnnealingLR(optimizer, T_max=max(total - warmup, 1))
+        then = optim.CosineAnnealingLR(optimizer, T_max=max(total - warmup, 1))
     elif settings.schedule == "step":
-        after = optim.StepLR(optimizer, step_size=max((total - warmup) // 3, 1), gamma=0.1)
-    else:
-        after = optim.ConstantLR(optimizer)
-    return optim.LinearWarmup(optimizer, warmup, after) if warmup else after
+        then = optim.StepLR(optimizer, step_size=max((total - warmup) // 3, 1), gamma=0.1)
+    if then is not None and not warmup:
+        return then
+    return optim.LinearWarmup(optimizer, warmup, then=then)
