@@ -96,7 +96,7 @@ def full_run(folder, callbacks=(), resume=False):
         16,
         shuffle=True,
         transform=[data.HorizontalFlip(), data.RandomCrop(12, padding=2)],
-        mix=[data.Mixup(0.4, 3)],
+        mix=data.Mixup(0.4),
     )
     trainer = cool.Trainer(
         small_net(),

@@ -40,7 +40,7 @@ def main(words: list[str]) -> int:
     what.add_argument("--clip-norm", type=float, metavar="X", help="bound on the norm of the gradient")
     what.add_argument("--ema", type=float, metavar="X", help="average the weights with this decay, 0.99 say")
     what.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without improvement")
-    what.add_argument("--augment", choices=("none", "shift", "light", "strong"), help="random changes of the training pictures")
+    what.add_argument("--augment", choices=("none", "digits", "small", "photos"), help="random changes of the training pictures")
     what.add_argument("--val", type=float, metavar="SHARE", help="share of the training pictures kept for validation")
     what.add_argument("--seed", type=int, metavar="N", help="same seed, same result, bit for bit")
     run = parser.add_argument_group("run")

@@ -37,7 +37,7 @@ class Model:
     @property
     def input_size(self) -> tuple[int, int, int]:
         """Height, width and channels of the pictures that the network was trained on."""
-        if self.preprocessing is None:
+        if self.preprocessing is None or self.preprocessing.size is None or self.preprocessing.channels is None:
             raise ValueError("this model does not say what size its input has")
         return (*self.preprocessing.size, self.preprocessing.channels)
 
@@ -69,7 +69,7 @@ def save(
         "format": FORMAT,
         "architecture": architecture.describe(model.net),
         "labels": model.labels,
-        "preprocessing": None if model.preprocessing is None else model.preprocessing.to_dict(),
+        "preprocessing": None if model.preprocessing is None else model.preprocessing.to_json(),
         "metrics": model.metrics,
         "task": model.task,
     }
@@ -99,7 +99,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         net = architecture.build(header.get("architecture"))
         net.load_state_dict(arrays)
         described = header.get("preprocessing")
-        preprocessing = None if described is None else Preprocessing.from_dict(described)
+        preprocessing = None if described is None else Preprocessing.from_json(described)
     except (ValueError, TypeError, KeyError) as error:
         raise tensors.FileFormatError(f"{path}: {error}") from error
     return Model(net.eval(), labels, preprocessing, metrics, str(header.get("task", "classify")))

@@ -20,7 +20,7 @@ from ..random import manual_seed
 from ..tensor import from_numpy
 from ..train import Callback, Evaluation, Settings, TensorBoard, Trainer, evaluate
 from . import classify_report
-from .recipes import augmentation, recipe_for
+from .recipes import recipe_for
 
 TASK = "classify"
 MODEL_FILE = "model.safetensors"
@@ -46,7 +46,6 @@ class Plan:
     data: str
     model: str
     size: int
-    channels: int
     augment: str
     val: float
     settings: Settings
@@ -90,8 +89,7 @@ def train(
         data=str(source) if not Path(source).is_dir() else str(Path(source).resolve()),
         model=model or recipe.model,
         size=size or recipe.size,
-        channels=recipe.channels,
-        augment=augment or recipe.augment,
+        augment=augment or recipe.augment or "auto",
         val=0.1 if val is None else val,
         settings=recipe.settings.but(**changes),
         tensorboard=tensorboard,
@@ -125,25 +123,26 @@ class _Job:
     def __init__(self, plan: Plan, workers: int | None) -> None:
         self.plan = plan
         settings = plan.settings
-        self.splits = data.load(plan.data, val=plan.val, seed=settings.seed)
+        self.splits = data.load(plan.data, val=plan.val, seed=settings.seed).shrunk(plan.size)
         train_set = self.splits.train
         self.classes = list(train_set.classes)
-        self.preprocessing = data.Preprocessing.for_dataset(train_set, size=plan.size, channels=plan.channels)
+        self.preprocessing = data.Preprocessing.of(train_set, (plan.size, plan.size))
+        augment = data.default_augmentation(train_set) if plan.augment == "auto" else plan.augment
         shared: dict[str, Any] = {"preprocessing": self.preprocessing, "workers": workers}
         self.train_loader = data.Loader(
             train_set,
             settings.batch_size,
             shuffle=True,
             drop_last=len(train_set) >= settings.batch_size,  # a last batch of one picture would upset batch norm
-            transform=augmentation(plan.augment, plan.size),
-            mix=_mixing(settings, len(self.classes)),
+            transform=data.augmentation(augment, plan.size),
+            mix=_mixing(settings),
             seed=settings.seed,
             **shared,
         )
         self.val_loader = self._plain_loader(self.splits.val, shared)
         self.test_loader = self._plain_loader(self.splits.test, shared)
         manual_seed(settings.seed)
-        self.net = models.create(plan.model, num_classes=len(self.classes), in_channels=plan.channels)
+        self.net = models.create(plan.model, len(self.classes), self.preprocessing.channels)
 
     def _plain_loader(self, dataset: Any, shared: dict[str, Any]) -> Any:
         if dataset is None or len(dataset) == 0:
@@ -204,13 +203,12 @@ class _Job:
         return results
 
 
-def _mixing(settings: Settings, classes: int) -> list[Any]:
-    mix: list[Any] = []
+def _mixing(settings: Settings) -> data.Mix | None:
+    if settings.mixup and settings.cutmix:
+        raise ValueError("mixup and cutmix exclude each other; choose one")
     if settings.mixup:
-        mix.append(data.Mixup(settings.mixup, classes))
-    if settings.cutmix:
-        mix.append(data.CutMix(settings.cutmix, classes))
-    return mix
+        return data.Mixup(settings.mixup)
+    return data.CutMix(settings.cutmix) if settings.cutmix else None
 
 
 def _new_folder(parent: Path, name: str) -> Path:
@@ -248,10 +246,10 @@ def find_pictures(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and data.is_picture(p))
+            inside = data.picture_files(path)
             if not inside:
                 raise FileNotFoundError(f"the folder {path} holds no pictures")
-            found += inside
+            found += [path / name for name in inside]
         elif path.exists():
             found.append(path)
         else:
@@ -274,7 +272,7 @@ def predict(model: Model, pictures: Sequence[Path | str], top: int = 1, batch_si
         images, errors = [], {}
         for i, path in enumerate(chunk):
             try:
-                images.append(preprocessing.prepare(data.read_image(path)))
+                images.append(preprocessing.read(str(path)))
             except (OSError, ValueError) as error:
                 errors[i] = str(error)
         scores = iter(_scores(model, images))
@@ -294,7 +292,7 @@ def _scores(model: Model, images: Sequence[Any]) -> Any:
         return []
     assert model.preprocessing is not None
     with no_grad():
-        return ops.softmax(model.net(from_numpy(model.preprocessing.to_batch(np.stack(images)))), 1).numpy()
+        return ops.softmax(model.net(from_numpy(model.preprocessing.normalize(np.stack(images)))), 1).numpy()
 
 
 def _label(model: Model, index: int) -> str:
