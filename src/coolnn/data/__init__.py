@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .augmentation import AUGMENTATIONS, augmentation
 from .binary import Cifar10Binary, IdxDataset, digits, read_idx, read_npz
+from .cache import Shrunk
 from .dataset import ArrayDataset, Concat, Dataset, Skipped, Subset, in_memory
 from .download import Progress
 from .draws import Draws, permutation
@@ -72,6 +73,7 @@ __all__ = [
     "RandomResizedCrop",
     "Resize",
     "Rotation",
+    "Shrunk",
     "Skipped",
     "Splits",
     "Subset",

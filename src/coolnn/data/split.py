@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .cache import shrunk
 from .dataset import Concat, Dataset, Subset
 from .draws import stable_words
 from .errors import DataError
@@ -68,6 +69,11 @@ class Splits:
             return self
         train, test = split_dataset(self.train, fraction, seed, "test")
         return Splits(train, self.val, test)
+
+    def shrunk(self, size: int) -> Splits:
+        """The same with every part ready for a network that takes pictures of `size` pixels: see `Shrunk`."""
+        val, test = (None if part is None else shrunk(part, size) for part in (self.val, self.test))
+        return Splits(shrunk(self.train, size), val, test)
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{len(part)} {name}" for name, part in self.parts())
