@@ -7,7 +7,7 @@ import pytest
 
 import coolnn as cool
 from coolnn import nn
-from coolnn.nn.summary import dense_weights
+from coolnn.models.summary import dense_weights
 from coolnn.ops import OPS, Op, define
 from coolnn.spec import Spec
 

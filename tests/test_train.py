@@ -90,7 +90,7 @@ SCRIPT = textwrap.dedent("""
 
 
 def full_run(folder, callbacks=(), resume=False):
-    """A run with everything that has a state: shuffling, augmentation, mixup, dropout, batch norm, momentum, average."""
+    """A run with all that has a state: shuffling, augmentation, mixup, dropout, batch norm, momentum, average."""
     loader = Loader(
         corners(),
         16,
@@ -156,7 +156,10 @@ def test_interrupt_ends_cleanly_and_goes_on(tmp_path):
 
 
 def test_early_stop():
-    trainer = cool.Trainer(small_net(), *loaders(), epochs=50, lr=5e-3, schedule="constant", patience=2, quiet=True)
+    noise = ArrayDataset(corners(48, 1).images, np.random.default_rng(0).integers(0, 3, 48), ["a", "b", "c"])
+    trainer = cool.Trainer(
+        small_net(), loaders()[0], Loader(noise), epochs=50, lr=5e-3, schedule="constant", patience=2, quiet=True
+    )
     history = trainer.fit()
     assert trainer.best["epoch"] + 2 == len(history) < 50
 

@@ -20,7 +20,7 @@ _MODULES = ("data", "formats", "models", "nn", "optim", "tasks", "train")
 _NAMES = {
     "load": "formats.model_file",
     "save": "formats.model_file",
-    "summary": "nn.summary",
+    "summary": "models.summary",
     "Trainer": "train",
 }
 

@@ -37,7 +37,8 @@ def facts() -> dict[str, Any]:
         "processor": processor_name(),
         "instruction sets": _core.available_isas(),
         "in use": _core.isa() + (" (COOLNN_ISA)" if os.environ.get("COOLNN_ISA") else ""),
-        "threads": f"{get_num_threads()} of {os.cpu_count()}" + (" (COOLNN_THREADS)" if os.environ.get("COOLNN_THREADS") else ""),
+        "threads": f"{get_num_threads()} of {os.cpu_count()}"
+        + (" (COOLNN_THREADS)" if os.environ.get("COOLNN_THREADS") else ""),
         "caches": _caches(),
         "optional packages": {name: _version(name) or f"not installed ({use})" for name, use in _OPTIONAL.items()},
     }
@@ -83,7 +84,10 @@ def _checks() -> dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], .
     return {
         "convolution 3x3": (lambda x, w: ops.conv2d(x, w, padding=1), ((2, 19, 13, 11), (35, 19, 3, 3))),
         "convolution 3x3, many channels": (lambda x, w: ops.conv2d(x, w, padding=1), ((1, 64, 14, 15), (64, 64, 3, 3))),
-        "convolution 5x5, stride 2": (lambda x, w: ops.conv2d(x, w, stride=2, padding=2), ((2, 3, 17, 16), (9, 3, 5, 5))),
+        "convolution 5x5, stride 2": (
+            lambda x, w: ops.conv2d(x, w, stride=2, padding=2),
+            ((2, 3, 17, 16), (9, 3, 5, 5)),
+        ),
         "depthwise convolution": (lambda x, w: ops.conv2d(x, w, padding=1, groups=21), ((2, 21, 9, 7), (21, 1, 3, 3))),
         "matrix product": (ops.matmul, ((65, 131), (131, 37))),
         "max pooling": (lambda x: ops.max_pool2d(x, 3, 2, 1), ((2, 17, 11, 12),)),
@@ -139,7 +143,11 @@ def measure_speed() -> Iterator[dict[str, Any]]:
     with no_grad():
         seconds = _best_seconds(lambda: ops.conv2d(x, w, padding=1))
     flops = 2 * 4 * 56 * 56 * 128 * 128 * 9
-    yield {"name": "convolution 3x3, 128 channels, 56 x 56", "value": flops / seconds / 1e9, "unit": "GFLOP/s, as if direct"}
+    yield {
+        "name": "convolution 3x3, 128 channels, 56 x 56",
+        "value": flops / seconds / 1e9,
+        "unit": "GFLOP/s, as if direct",
+    }
     yield {"name": "LeNet-5 training step, batch 64", "value": 64 / _best_seconds(_lenet_step()), "unit": "images/s"}
 
 

@@ -33,7 +33,8 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.unlink(name)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise OSError(
-                errno.ENOSPC, f"the disk is full: {target} was not written (an older version, if any, is untouched); free some space"
+                errno.ENOSPC,
+                f"the disk is full: {target} was not written (an older version, if any, is untouched); free some space",
             ) from error
         raise
 

@@ -15,13 +15,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def mirror(module: nn.Module) -> Any:
     """The PyTorch twin of a network of ours: the same layers with the same weights.
 
-    Works for trees of layers with a PyTorch layer of the same name and arguments, and for networks whose forward is that
-    of torchvision's (features, pooling, flatten, classifier).
+    Works for trees of layers with a PyTorch layer of the same name and arguments, and for networks whose forward is
+    that of torchvision's (features, pooling, flatten, classifier).
     """
     import torch
 
     twin = _mirror(module, torch)
-    state = {name: torch.from_numpy(np.array(tensor.numpy(), order="C")) for name, tensor in module.state_dict().items()}
+    state = {
+        name: torch.from_numpy(np.array(tensor.numpy(), order="C")) for name, tensor in module.state_dict().items()
+    }
     twin.load_state_dict(state)
     return twin
 

@@ -26,7 +26,7 @@ class Timing:
 
 
 def interleave(runs: Mapping[str, Callable[[], object]], seconds: float = 5.0, least: int = 5) -> dict[str, Timing]:
-    """Times callables in turn, A B C A B C ..., for about `seconds` in all and at least `least` rounds after one warm-up.
+    """Times callables in turn, A B C A B C ..., for about `seconds` and at least `least` rounds, after a warm-up.
 
     A call shorter than a millisecond is repeated inside a measurement until it lasts about that long.
     """

@@ -128,7 +128,9 @@ def _same_gradients(net: Any, images: Array, labels: Array, title: str) -> float
     from . import peer_torch
 
     twin = peer_torch.mirror(net).eval()
-    loss = torch.nn.functional.cross_entropy(twin(torch.from_numpy(np.ascontiguousarray(images))), torch.from_numpy(labels))
+    loss = torch.nn.functional.cross_entropy(
+        twin(torch.from_numpy(np.ascontiguousarray(images))), torch.from_numpy(labels)
+    )
     loss.backward()
     net.eval()
     ours = ops.cross_entropy(net(from_numpy(images)), from_numpy(labels))

@@ -50,7 +50,12 @@ def parser_for(verb: str, examples: str) -> argparse.ArgumentParser:
 
 
 def _overview() -> str:
-    lines = ["usage: cool VERB ...", "", "Cool Neural Networks: train, look inside and ship convolutional networks.", ""]
+    lines = [
+        "usage: cool VERB ...",
+        "",
+        "Cool Neural Networks: train, look inside and ship convolutional networks.",
+        "",
+    ]
     lines += [f"  {verb:9} {what}" for verb, what in VERBS.items()]
     return "\n".join([*lines, "", "  --version  print the version", "", _EXAMPLES])
 
@@ -95,7 +100,9 @@ def _run(verb: str, words: list[str]) -> int:
         text = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, MemoryError):
             text = "not enough memory; try a smaller batch size (--batch) or picture size (--size)"
-        expected = isinstance(error, ValueError | OSError | RuntimeError | ImportError | MemoryError | KeyError | TypeError)
+        expected = isinstance(
+            error, ValueError | OSError | RuntimeError | ImportError | MemoryError | KeyError | TypeError
+        )
         if not expected:
             text = f"{type(error).__name__}: {text} (please report this; --debug shows where)"
         print(f"cool {verb}: {text}", file=sys.stderr)

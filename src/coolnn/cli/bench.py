@@ -19,7 +19,9 @@ peer's median time divided by ours.
 def main(words: list[str]) -> int:
     """Runs the verb."""
     parser = parser_for("bench", _EXAMPLES)
-    parser.add_argument("work", nargs="*", help="lenet5, vgg19 (training steps), lenet5-infer, vgg19-infer, matmul (default: all)")
+    parser.add_argument(
+        "work", nargs="*", help="lenet5, vgg19 (training steps), lenet5-infer, vgg19-infer, matmul (default: all)"
+    )
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="time for each work (default: 10)")
     parser.add_argument("--alone", action="store_true", help="leave the peers out")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")

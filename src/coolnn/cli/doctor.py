@@ -29,7 +29,9 @@ def main(words: list[str]) -> int:
     for result in diagnosis.check_numbers():
         numbers.append(result)
         if not options.json:
-            print(f"  {'ok' if result['ok'] else 'WRONG':5} {result['isa']:9} {result['name']:28} {result['error']:.1e}")
+            print(
+                f"  {'ok' if result['ok'] else 'WRONG':5} {result['isa']:9} {result['name']:28} {result['error']:.1e}"
+            )
     if not options.json:
         print("speed")
     speeds = []

@@ -16,7 +16,11 @@ def main(words: list[str]) -> int:
     parser = parser_for("eval", _EXAMPLES)
     parser.add_argument("model", help="a model file, or the folder of a run")
     parser.add_argument("data", help="a folder with one folder a class, or a named data set")
-    parser.add_argument("--split", choices=("train", "val", "test", "all"), help="part to measure (default: test if there is one, else all)")
+    parser.add_argument(
+        "--split",
+        choices=("train", "val", "test", "all"),
+        help="part to measure (default: test if there is one, else all)",
+    )
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="pictures at a time (default: 64)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(words)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
+from .. import models
+from ..models.summary import Summary, summary
 from . import UsageError, parser_for
 
 _EXAMPLES = """  cool summary vgg19
@@ -25,16 +28,12 @@ def main(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     options = parser.parse_args(words)
 
-    from .. import models
-
     if options.list:
         names = models.list_models()
         print(json.dumps(names) if options.json else "\n".join(names))
         return 0
     if options.model is None:
         raise UsageError("name a network or a model file, or use --list")
-
-    from ..nn.summary import summary
 
     if Path(options.model).exists():
         from ..tasks import classify
@@ -43,13 +42,19 @@ def main(words: list[str]) -> int:
             raise UsageError("--classes and --channels belong to a named network; a model file has its own")
         model = classify.open_model(options.model)
         height, width, channels = model.input_size
-        size = (options.size, options.size) if options.size else (height, width)
-        table = summary(model.net, (1, channels, *size))
+        table = summary(model.net, (1, channels, options.size or height, options.size or width))
     else:
-        table = classify_by_name(options)
-    print(json.dumps(table.to_dict(), indent=2) if options.json else str(table))
+        table = _named(options)
+    print(json.dumps(table.to_dict(), indent=2) if options.json else table)
     return 0
 
 
-def classify_by_name(options):  # type: ignore[no-untyped-def]
-    raise NotImplementedError
+def _named(options: argparse.Namespace) -> Summary:
+    try:
+        config = models.get_config(options.model)
+    except ValueError as error:
+        raise UsageError(f"{error}; and there is no file of that name") from error
+    channels, height, width = config.input_size
+    settings = {"num_classes": options.classes, "in_channels": options.channels}
+    shape = (1, options.channels or channels, options.size or height, options.size or width)
+    return summary(options.model, shape, **settings)

@@ -22,7 +22,9 @@ A folder of pictures has one folder for each class, or train/ and test/ (and val
 def main(words: list[str]) -> int:
     """Runs the verb."""
     parser = parser_for("train", _EXAMPLES)
-    parser.add_argument("data", nargs="?", help="a folder with one folder a class, or digits, mnist, fashion-mnist, cifar10, cats64")
+    parser.add_argument(
+        "data", nargs="?", help="a folder with one folder a class, or digits, mnist, fashion-mnist, cifar10, cats64"
+    )
     parser.add_argument("--model", metavar="NAME", help="network to train (cool summary --list names them)")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the square that pictures are brought to")
     what = parser.add_argument_group("training (each has a good default for the data set)")
@@ -36,11 +38,15 @@ def main(words: list[str]) -> int:
     what.add_argument("--weight-decay", type=float, metavar="X")
     what.add_argument("--label-smoothing", type=float, metavar="X")
     what.add_argument("--mixup", type=float, metavar="X", help="mix pictures pairwise; 0.2 is usual")
-    what.add_argument("--cutmix", type=float, metavar="X", help="paste patches of one picture into another; 1.0 is usual")
+    what.add_argument(
+        "--cutmix", type=float, metavar="X", help="paste patches of one picture into another; 1.0 is usual"
+    )
     what.add_argument("--clip-norm", type=float, metavar="X", help="bound on the norm of the gradient")
     what.add_argument("--ema", type=float, metavar="X", help="average the weights with this decay, 0.99 say")
     what.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without improvement")
-    what.add_argument("--augment", choices=("none", "digits", "small", "photos"), help="random changes of the training pictures")
+    what.add_argument(
+        "--augment", choices=("none", "digits", "small", "photos"), help="random changes of the training pictures"
+    )
     what.add_argument("--val", type=float, metavar="SHARE", help="share of the training pictures kept for validation")
     what.add_argument("--seed", type=int, metavar="N", help="same seed, same result, bit for bit")
     run = parser.add_argument_group("run")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from .augmentation import AUGMENTATIONS, augmentation
 from .binary import Cifar10Binary, IdxDataset, digits, read_idx, read_npz
 from .cache import Shrunk
-from .dataset import ArrayDataset, Concat, Dataset, Skipped, Subset, in_memory
+from .dataset import ArrayDataset, Concat, Dataset, Relabelled, Skipped, Subset, in_memory
 from .download import Progress
 from .draws import Draws, permutation
 from .errors import DataError, ImageError, MissingDataError
@@ -71,6 +71,7 @@ __all__ = [
     "RandomCrop",
     "RandomErasing",
     "RandomResizedCrop",
+    "Relabelled",
     "Resize",
     "Rotation",
     "Shrunk",

@@ -53,7 +53,7 @@ class Shrunk(Dataset):
         return image, label
 
     @property
-    def labels(self) -> NDArray[np.int64]:  # type: ignore[override]
+    def labels(self) -> NDArray[np.int64]:
         """As the parent's."""
         return self.parent.labels
 
@@ -68,7 +68,7 @@ class Shrunk(Dataset):
 
 
 def shrunk(dataset: Dataset, size: int) -> Dataset:
-    """The data set ready for a network that takes pictures of `size` pixels; what is in memory already stays as it is."""
+    """The data set ready for a network that takes pictures of `size` pixels; what is in memory stays as it is."""
     if len(dataset) == 0 or dataset.gather(np.zeros(1, np.int64)) is not None:
         return dataset
     return Shrunk(dataset, size + size // 4)

@@ -331,6 +331,53 @@ class Concat(Dataset):
         return part.describe(inner)
 
 
+class Relabelled(Dataset):
+    """Another data set with its labels counted by other classes; raises DataError for a class that is not among them.
+
+    >>> import coolnn as cool, numpy as np
+    >>> data = cool.data.ArrayDataset(np.zeros((2, 4, 4)), ["cat", "dog"])
+    >>> cool.data.Relabelled(data, ["bird", "dog", "cat"]).labels.tolist()
+    [2, 1]
+    """
+
+    def __init__(self, parent: Dataset, classes: Sequence[str]) -> None:
+        self.parent, self.classes, self.name = parent, list(classes), parent.name
+        for name in parent.classes:
+            if name not in self.classes:
+                raise DataError(f"{parent.name} has a class {name!r} that is not among: {', '.join(self.classes)}")
+        self._new = np.array([self.classes.index(name) for name in parent.classes], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.parent)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+        image, label = self.parent[index]
+        return image, int(self._new[label])
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """All labels, int64 (N,), by the new classes."""
+        return self._new[self.parent.labels]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """As the parent's."""
+        return self.parent.image_shape
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """As the parent's."""
+        return self.parent.skipped
+
+    def gather(self, indices: Indices) -> Pixels | None:
+        """As the parent's."""
+        return self.parent.gather(indices)
+
+    def describe(self, index: int) -> str:
+        """As the parent calls it."""
+        return self.parent.describe(index)
+
+
 def in_memory(dataset: Dataset, limit: float = 1 << 30) -> Dataset:
     """The data set with all pictures decoded, if they have one shape and take at most `limit` bytes; else as it is.
 

@@ -53,7 +53,7 @@ def _encode_layer(module: nn.Module, depth: int) -> dict[str, Any]:
     kind = type(module)
     if _layer_classes().get(kind.__name__) is not kind:
         raise ArchitectureError(
-            f"a network of the class {kind.__name__} cannot be saved, because a model file holds no code: build it from "
+            f"a network of the class {kind.__name__} cannot be saved: a model file holds no code; build it from "
             "coolnn.nn layers, or register it with @coolnn.models.register; its weights alone can be saved as "
             "coolnn.formats.save_weights(net, path)"
         )
@@ -76,7 +76,9 @@ def _encode(value: Any, owner: nn.Module, depth: int) -> Any:
         return {str(key): _encode(item, owner, depth) for key, item in value.items()}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise ArchitectureError(f"an argument of {type(owner).__name__} is a {type(value).__name__}, which is not plain data")
+    raise ArchitectureError(
+        f"an argument of {type(owner).__name__} is a {type(value).__name__}, which is not plain data"
+    )
 
 
 def _decode_layer(value: dict[str, Any], count: list[int], depth: int) -> nn.Module:

@@ -64,17 +64,18 @@ def save(
     '3'
     """
     model = net if isinstance(net, Model) else Model(net, list(labels), preprocessing, dict(metrics or {}))
+    description = architecture.describe(model.net)
     header = {
         "kind": "model",
         "format": FORMAT,
-        "architecture": architecture.describe(model.net),
+        "architecture": description,
         "labels": model.labels,
         "preprocessing": None if model.preprocessing is None else model.preprocessing.to_json(),
         "metrics": model.metrics,
         "task": model.task,
     }
     state = {name: tensor.numpy() for name, tensor in model.net.state_dict().items()}
-    _check_rebuilds(model.net, header["architecture"], state)
+    _check_rebuilds(model.net, description, state)
     tensors.write(path, state, header)
 
 

@@ -24,7 +24,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], header: Map
     from safetensors.numpy import save
 
     metadata = {key: json.dumps(value) for key, value in header.items()}
-    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata))
+    write_bytes(path, save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata))
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -102,8 +102,14 @@ def train(
     return job.run(folder, quiet, resume=False)
 
 
-def resume(run: str | os.PathLike[str], *, runs: str | os.PathLike[str] = "runs", workers: int | None = None, quiet: bool = False) -> Run:
-    """Goes on with a run (its folder, or its name below `runs`) that was stopped, to the very result it would have had."""
+def resume(
+    run: str | os.PathLike[str],
+    *,
+    runs: str | os.PathLike[str] = "runs",
+    workers: int | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Goes on with a run (its folder, or its name below `runs`) that was stopped; it ends as if it had not been."""
     folder = Path(run)
     if not (folder / "args.json").exists():
         folder = Path(runs) / TASK / Path(run).name
@@ -232,7 +238,9 @@ def open_model(path: str | os.PathLike[str]) -> Model:
     path = Path(path)
     if path.is_dir():
         if not (path / MODEL_FILE).exists():
-            raise FileNotFoundError(f"the folder {path} holds no {MODEL_FILE}; name a model file or the folder of a run")
+            raise FileNotFoundError(
+                f"the folder {path} holds no {MODEL_FILE}; name a model file or the folder of a run"
+            )
         path = path / MODEL_FILE
     model = load(path)
     if model.preprocessing is None:
@@ -260,7 +268,9 @@ def find_pictures(patterns: Sequence[str]) -> list[Path]:
     return found
 
 
-def predict(model: Model, pictures: Sequence[Path | str], top: int = 1, batch_size: int = 32) -> Iterator[dict[str, Any]]:
+def predict(
+    model: Model, pictures: Sequence[Path | str], top: int = 1, batch_size: int = 32
+) -> Iterator[dict[str, Any]]:
     """What a network sees in pictures: for each a dict with "picture" and "answers" (label and score, best first).
 
     A picture that cannot be read gives a dict with "error" and no answers, and does not stop the others.
@@ -302,14 +312,9 @@ def _label(model: Model, index: int) -> str:
 def evaluate_on(model: Model, source: str, split: str | None = None, batch_size: int = 64) -> dict[str, Any]:
     """Loss, accuracy and per-class figures of a network on pictures with known classes.
 
-    The classes of the data must be classes of the network (by name). Raises ValueError that names one that is not.
+    The classes of the data must be classes of the network (by name). Raises DataError that names one that is not.
     """
     dataset, on = _pick_split(source, split)
-    unknown = [name for name in dataset.classes if name not in model.labels]
-    if unknown:
-        raise ValueError(
-            f"the data has a class {unknown[0]!r} that the network does not know; it knows: {', '.join(model.labels)}"
-        )
     relabelled = data.Relabelled(dataset, model.labels) if list(dataset.classes) != model.labels else dataset
     loader = data.Loader(relabelled, batch_size, preprocessing=model.preprocessing)
     result: Evaluation = evaluate(model.net, loader)
@@ -322,7 +327,9 @@ def evaluate_on(model: Model, source: str, split: str | None = None, batch_size:
         "accuracy": result.accuracy,
         "loss": result.loss,
         "classes": {
-            name: {"pictures": int(counts[i]), "right": int(right[i])} for i, name in enumerate(model.labels) if counts[i]
+            name: {"pictures": int(counts[i]), "right": int(right[i])}
+            for i, name in enumerate(model.labels)
+            if counts[i]
         },
         "skipped": [str(file) for file in dataset.skipped],
     }
@@ -344,5 +351,3 @@ def _pick_split(source: str, split: str | None) -> tuple[Any, str]:
 def evaluation_table(result: dict[str, Any]) -> str:
     """The result of `evaluate_on` as a table for the terminal."""
     return classify_report.evaluation_table(result)
-
-

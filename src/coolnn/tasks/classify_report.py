@@ -10,7 +10,7 @@ import numpy as np
 
 from ..files import write_bytes, write_text
 from ..formats import Model
-from ..nn.summary import summary
+from ..models.summary import summary
 from ..train import Evaluation
 from ..train.progress import duration
 from . import plots, report
@@ -22,8 +22,8 @@ def headline(plan: Any, splits: Any, net: Any, folder: Path) -> str:
     """The lines that a run begins with: what is trained on what, and where the results go."""
     parts = [f"{len(s):,} {k}" for k in ("train", "val", "test") if (s := getattr(splits, k)) is not None and len(s)]
     return (
-        f"{plan.model} ({net.num_parameters():,} parameters) on {Path(plan.data).name}: {len(splits.train.classes)} classes, "
-        f"{', '.join(parts)} pictures of {plan.size} x {plan.size}\nresults go to {folder}"
+        f"{plan.model} ({net.num_parameters():,} parameters) on {Path(plan.data).name}: "
+        f"{len(splits.train.classes)} classes, {', '.join(parts)} pictures of {plan.size} x {plan.size}\nresults go to {folder}"
     )
 
 
@@ -98,8 +98,8 @@ def write(
             report.section(
                 "Worst mistakes",
                 report.image(mistakes, "the worst mistakes"),
-                f"{count:,} of {len(measured.labels):,} {on} pictures are answered wrongly; here those with the lowest score "
-                "for the true class (first line), and what was answered instead (second line).",
+                f"{count:,} of {len(measured.labels):,} {on} pictures are answered wrongly; here those with the lowest "
+                "score for the true class (first line), and what was answered instead (second line).",
             )
         )
     if first is not None:
@@ -112,7 +112,7 @@ def write(
         report.section("Settings", report.table(["setting", "value"], _setting_rows(plan))),
         report.section(
             "Use it",
-            f"<pre>cool predict {folder} picture.jpg\ncool eval {folder} folder_of_pictures/\ncool summary {folder}</pre>",
+            f"<pre>cool predict {folder} picture.jpg\ncool eval {folder} pictures/\ncool summary {folder}</pre>",
         ),
     ]
     figures = {
@@ -122,7 +122,9 @@ def write(
         "training time": duration(results["seconds"]),
     }
     pictures = ", ".join(f"{number:,} {kind}" for kind, number in results["pictures"].items() if number)
-    subtitle = f"{len(model.labels)} classes; {pictures} pictures; best epoch {results['best_epoch']} of {results['epochs']}"
+    subtitle = (
+        f"{len(model.labels)} classes; {pictures} pictures; best epoch {results['best_epoch']} of {results['epochs']}"
+    )
     title = f"{results['model']} on {Path(str(results['data'])).name}"
     write_text(folder / "report.html", report.page(title, subtitle, figures, sections))
 
@@ -146,7 +148,7 @@ def _first_filters(model: Model) -> bytes | None:
 
 
 def _worst_mistakes(measured: Evaluation, dataset: Any, model: Model) -> tuple[bytes | None, int]:
-    """The wrongly answered pictures with the lowest score for their true class, as one picture; and how many there are."""
+    """The wrongly answered pictures with the lowest score for their true class, and how many are wrong in all."""
     answers = measured.scores.argmax(1)
     wrong = np.flatnonzero(answers != measured.labels)
     if not len(wrong):

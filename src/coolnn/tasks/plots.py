@@ -75,7 +75,8 @@ def line_chart(
     for tick in sorted({round(t) for t in _ticks(x_low, x_high, 6) if x_low <= round(t) <= x_high}):
         out.append(f"<text x='{px(tick):.1f}' y='{height - 24}' text-anchor='middle' fill='#555'>{tick}</text>")
     out.append(
-        f"<text x='{(left + width - right) / 2}' y='{height - 8}' text-anchor='middle' fill='#555'>{escape(x_label)}</text>"
+        f"<text x='{(left + width - right) / 2}' y='{height - 8}' text-anchor='middle' fill='#555'>"
+        f"{escape(x_label)}</text>"
     )
     legend = width - right
     for color, (name, line) in reversed(list(zip((BLUE, ORANGE), series.items(), strict=False))):
@@ -84,7 +85,10 @@ def line_chart(
         out.append(f"<polyline points='{path}' fill='none' stroke='{color}' stroke-width='2' stroke-linejoin='round'/>")
         for (a, b), value in zip(points, [v for v in line if math.isfinite(v)], strict=True):
             text = f"{value:.2%}" if percent else f"{value:.4f}"
-            out.append(f"<circle cx='{a:.1f}' cy='{b:.1f}' r='2.4' fill='{color}'><title>{escape(name)}: {text}</title></circle>")
+            out.append(
+                f"<circle cx='{a:.1f}' cy='{b:.1f}' r='2.4' fill='{color}'>"
+                f"<title>{escape(name)}: {text}</title></circle>"
+            )
         out.append(
             f"<text x='{legend}' y='20' text-anchor='end' fill='{color}' font-weight='600'>{escape(name)}</text>"
         )
@@ -111,7 +115,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def confusion_matrix(counts: Array, classes: Sequence[str]) -> str:
-    """An SVG of counts[true, predicted]: right answers blue, wrong ones orange, darker for a larger share of the row."""
+    """An SVG of counts[true, predicted]: right answers blue, wrong ones orange, darker for a larger share."""
     n = len(classes)
     cell = 44 if n <= 12 else max(6, 560 // n)
     text_size = 11 if n <= 12 else min(10, cell * 0.6)
@@ -124,14 +128,17 @@ def confusion_matrix(counts: Array, classes: Sequence[str]) -> str:
         f"font-size='{text_size}' style='max-width:{max(width, 260):.0f}px'>",
         f"<title>Confusion matrix</title><rect width='{width:.0f}' height='{height:.0f}' fill='#fff' rx='6'/>",
         f"<text x='{label + size / 2}' y='14' text-anchor='middle' fill='#555'>predicted</text>",
-        f"<text transform='translate(12,{label + 20 + size / 2}) rotate(-90)' text-anchor='middle' fill='#555'>true</text>",
+        f"<text transform='translate(12,{label + 20 + size / 2}) rotate(-90)' text-anchor='middle' fill='#555'>"
+        "true</text>",
     ]
     totals = np.maximum(counts.sum(1), 1)
     top = label + 20
     for i in range(n):
         if n <= 60:
             middle = top + (i + 0.5) * cell + text_size * 0.35
-            out.append(f"<text x='{label - 6}' y='{middle:.1f}' text-anchor='end' fill='#222'>{escape(shown[i])}</text>")
+            out.append(
+                f"<text x='{label - 6}' y='{middle:.1f}' text-anchor='end' fill='#222'>{escape(shown[i])}</text>"
+            )
             x = label + (i + 0.5) * cell
             out.append(
                 f"<text transform='translate({x + text_size * 0.35:.1f},{top - 6}) rotate(-90)' fill='#222'>"
@@ -143,8 +150,8 @@ def confusion_matrix(counts: Array, classes: Sequence[str]) -> str:
             color, strength = (BLUE, share) if i == j else (ORANGE, min(1.0, share * 4))
             opacity = 0.0 if count == 0 else 0.12 + 0.88 * strength
             out.append(
-                f"<rect x='{label + j * cell:.1f}' y='{top + i * cell:.1f}' width='{cell - 1}' height='{cell - 1}' rx='2' "
-                f"fill='{color if count else '#f4f4f7'}' fill-opacity='{opacity if count else 1:.2f}'>"
+                f"<rect x='{label + j * cell:.1f}' y='{top + i * cell:.1f}' width='{cell - 1}' height='{cell - 1}' "
+                f"rx='2' fill='{color if count else '#f4f4f7'}' fill-opacity='{opacity if count else 1:.2f}'>"
                 f"<title>{escape(classes[i])} taken for {escape(classes[j])}: {count} ({share:.1%})</title></rect>"
             )
             if n <= 30 and count:

@@ -1,4 +1,4 @@
-"""What works well for which pictures: the defaults of `cool train`, chosen on validation splits, never on a test set."""
+"""What works well for which pictures: the defaults of `cool train`, chosen on validation splits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ RECIPES = {
     "mnist": Recipe("lenet5", 28, Settings(epochs=12, batch_size=128, lr=4e-3), "digits"),
     "fashion-mnist": Recipe("lenet5", 28, Settings(epochs=15, batch_size=128, lr=4e-3), "small"),
     "cifar10": Recipe("small_resnet", 32, Settings(epochs=20, batch_size=128, lr=4e-3, weight_decay=5e-2), "small"),
-    "cats64": Recipe("small_vgg", 64, Settings(epochs=60, batch_size=32, lr=2e-3, weight_decay=5e-2, ema=0.98), "photos"),
+    "cats64": Recipe(
+        "small_vgg", 64, Settings(epochs=60, batch_size=32, lr=2e-3, weight_decay=5e-2, ema=0.98), "photos"
+    ),
 }
 
 #: For a folder of pictures of one's own; the augmentation then depends on their size.

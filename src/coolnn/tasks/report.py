@@ -20,7 +20,8 @@ body { margin:0; background:var(--ground); color:var(--ink); font:15px/1.5 syste
 main { max-width:1040px; margin:0 auto; padding:28px 20px 60px }
 h1 { font-size:26px; margin:0 0 2px } h2 { font-size:18px; margin:0 0 12px }
 .sub, .note { color:var(--soft) } .note { font-size:13px; margin:8px 0 0 }
-section { background:var(--paper); border:1px solid var(--line); border-radius:10px; padding:18px 20px; margin-top:18px }
+section { background:var(--paper); border:1px solid var(--line); border-radius:10px; padding:18px 20px;
+  margin-top:18px }
 .figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(150px,1fr)); gap:12px; margin-top:18px }
 .figure { background:var(--paper); border:1px solid var(--line); border-radius:10px; padding:12px 16px }
 .figure b { display:block; font-size:24px; color:var(--accent) } .figure span { color:var(--soft); font-size:13px }
@@ -33,7 +34,8 @@ img { max-width:100%; height:auto; border-radius:6px; background:#fff }
 th, td { text-align:right; padding:4px 10px; border-bottom:1px solid var(--line); white-space:nowrap }
 th:first-child, td:first-child { text-align:left } th { color:var(--soft); font-weight:600 }
 tr.best td { color:var(--accent); font-weight:600 }
-pre { background:var(--ground); border:1px solid var(--line); border-radius:6px; padding:10px 12px; overflow-x:auto; margin:0 }
+pre { background:var(--ground); border:1px solid var(--line); border-radius:6px; padding:10px 12px;
+  overflow-x:auto; margin:0 }
 </style></head><body><main>
 <h1>$title</h1><div class="sub">$subtitle</div>
 <div class="figures">$figures</div>
@@ -72,7 +74,12 @@ def page(title: str, subtitle: str, figures: Mapping[str, str], sections: Sequen
 
 def history_table(history: Sequence[Mapping[str, Any]], best_epoch: int) -> str:
     """The log as a table, the best epoch marked."""
-    names = {"train_loss": "train loss", "train_accuracy": "train acc.", "val_loss": "val. loss", "val_accuracy": "val. acc."}
+    names = {
+        "train_loss": "train loss",
+        "train_accuracy": "train acc.",
+        "val_loss": "val. loss",
+        "val_accuracy": "val. acc.",
+    }
     columns = ["epoch", "lr", *[key for key in names if key in history[0]]]
     rows = [
         [

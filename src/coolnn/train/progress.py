@@ -26,7 +26,9 @@ class Progress:
     On anything but a terminal it is silent until `finish`, which prints one line; `quiet` prints nothing at all.
     """
 
-    def __init__(self, total: int, label: str, unit: str = "images", stream: TextIO | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self, total: int, label: str, unit: str = "images", stream: TextIO | None = None, quiet: bool = False
+    ) -> None:
         self.total = total
         self.label = label
         self.unit = unit

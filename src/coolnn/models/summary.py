@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..autograd import Call, no_grad, record
+from ..nn import Module, Parameter, meta_parameters
 from ..spec import Shape
 from ..tensor import Tensor, meta
 from . import receptive
-from .module import Module
-from .parameter import Parameter, meta_parameters
 from .receptive import ReceptiveField
+from .registry import create
 
 
 def dense_weights(inputs: int | Shape, outputs: int | Shape) -> int:
@@ -23,7 +23,7 @@ def dense_weights(inputs: int | Shape, outputs: int | Shape) -> int:
     channels takes 27 thousand.
 
     >>> import coolnn as cool
-    >>> cool.nn.summary.dense_weights((3, 1000, 1000), 1000)
+    >>> cool.models.summary.dense_weights((3, 1000, 1000), 1000)
     3000000000
     """
     return math.prod((inputs,) if isinstance(inputs, int) else inputs) * math.prod(
@@ -324,11 +324,9 @@ def summary(net: Module | str, input_shape: Any = None, **kwargs: Any) -> Summar
     ('features.0', (1, 64, 224, 224), (3.0, 3.0))
     """
     if isinstance(net, str):
-        from .. import models
-
         name = net
         with meta_parameters():
-            net = models.create(name, **kwargs)
+            net = create(name, **kwargs)
     elif kwargs:
         raise TypeError(f"{', '.join(kwargs)}: only for a network given by its name")
     else:
