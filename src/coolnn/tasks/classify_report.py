@@ -23,7 +23,8 @@ def headline(plan: Any, splits: Any, net: Any, folder: Path) -> str:
     parts = [f"{len(s):,} {k}" for k in ("train", "val", "test") if (s := getattr(splits, k)) is not None and len(s)]
     return (
         f"{plan.model} ({net.num_parameters():,} parameters) on {Path(plan.data).name}: "
-        f"{len(splits.train.classes)} classes, {', '.join(parts)} pictures of {plan.size} x {plan.size}\nresults go to {folder}"
+        f"{len(splits.train.classes)} classes, {', '.join(parts)} pictures of {plan.size} x {plan.size}\n"
+        f"results go to {folder}"
     )
 
 
