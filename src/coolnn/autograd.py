@@ -97,7 +97,8 @@ def prepare(op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any])
     if found is None:
         found = _cache[key] = Prepared(op, inputs, attributes)
         if len(_cache) > _CACHE_LIMIT:
-            _cache.popitem(last=False)
+            with contextlib.suppress(KeyError):  # another thread may have emptied it
+                _cache.popitem(last=False)
     return found
 
 
@@ -134,7 +135,7 @@ def apply_all(op: Op, *inputs: Tensor | None, **attributes: Any) -> tuple[Tensor
     if prepared.real and _state.grad_enabled:
         needs = tuple([t is not None and t.requires_grad for t in inputs])
         if True in needs:
-            node = Node(op, inputs, outputs, attributes, needs)
+            node = Node(op, inputs, outputs, specs, attributes, needs)
             for index in prepared.real:
                 output = outputs[index]
                 output.requires_grad = True
@@ -189,6 +190,7 @@ class Node:
         op: Op,
         inputs: tuple[Tensor | None, ...],
         outputs: tuple[Tensor, ...],
+        specs: tuple[Spec, ...],
         attributes: dict[str, Any],
         needs: tuple[bool, ...],
     ) -> None:
@@ -204,8 +206,12 @@ class Node:
         )
         # Of the outputs only the memory: an output itself points to this node, and a cycle would outlive its use.
         kept = op.saves_outputs
-        self.specs = tuple([o.spec for o in outputs])
-        self.saved = tuple([o._buffer if kept is True or (kept and i in kept) else None for i, o in enumerate(outputs)])
+        self.specs = specs
+        self.saved: tuple[_core.Buffer | None, ...] = (None,) * len(specs)
+        if kept is True:
+            self.saved = tuple([o._buffer for o in outputs])
+        elif kept:
+            self.saved = tuple([o._buffer if i in kept else None for i, o in enumerate(outputs)])
         self.hooks: dict[int, list[Hook]] = {}
         self.sequence = next(_sequence)
         self.released = False
