@@ -8,7 +8,11 @@ class DataError(ValueError):
 
 
 class ImageError(DataError):
-    """A file that cannot be read as a picture."""
+    """A file that cannot be read as a picture, and the `reason`."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file} cannot be read as a picture ({reason}); repair or remove it")
+        self.reason = reason
 
 
 class MissingDataError(FileNotFoundError):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .dataset import Dataset, Skipped
 from .errors import DataError, ImageError, MissingDataError
 from .image import EXTENSIONS, Pixels, read_image
-from .split import Splits, check_fractions
+from .split import Splits
 
 _SPLIT_FOLDERS = {
     "train": ("train", "training"),
@@ -114,7 +114,7 @@ class FolderDataset(Dataset):
         try:
             image = read_image(self.path(index), self.channels, self.min_side)
         except (ImageError, FileNotFoundError) as error:
-            reason = str(error.__cause__) if error.__cause__ is not None else "it is gone"
+            reason = error.reason if isinstance(error, ImageError) else "it is gone"
             with self._lock:
                 self._skipped.setdefault(index, Skipped(str(self.path(index)), reason))
             return None
@@ -223,7 +223,6 @@ def load_folder(
     root = Path(root)
     given = split_folders(root)
     name = name or root.resolve().name
-    check_fractions(val or 0.0, test or 0.0)
     if given:
         training = FolderDataset(given["train"], channels=channels, name=name)
         others = {
@@ -231,11 +230,6 @@ def load_folder(
             for split, folder in given.items()
             if split != "train"
         }
-        parts = Splits(training, others.get("val"), others.get("test"))
-    else:
-        parts = Splits(FolderDataset(root, channels=channels, name=name))
-        test = 0.1 if test is None else test
-        val = 0.1 if val is None else val
-    taken = test or 0.0 if parts.test is None else 0.0
-    # `val` is a share of the whole; of what the test pictures leave, that is a larger share.
-    return parts.with_test(taken, seed).with_val((val or 0.0) / (1 - taken), seed)
+        return Splits(training, others.get("val"), others.get("test")).hold_out(val, test, seed)
+    whole = Splits(FolderDataset(root, channels=channels, name=name))
+    return whole.hold_out(0.1 if val is None else val, 0.1 if test is None else test, seed)

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import DataError, ImageError
 
@@ -64,21 +64,23 @@ def read_image(source: Source, channels: int | None = 3, min_side: int | None = 
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             if min_side is not None and image.format == "JPEG":
                 image.draft(None, (min_side, min_side))
-            array = _pixels(_upright(image), channels)
+            array = _pixels(_upright(image), channels, image.format or "")
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen types for damaged files
-        reason = "it is empty" if _is_empty(source) else f"{type(error).__name__}: {error}".rstrip(": ")
-        raise ImageError(
-            f"{describe_source(source)} cannot be read as a picture ({reason}); repair or remove it"
-        ) from error
+        raise ImageError(describe_source(source), _reason(source, error)) from error
     return array
 
 
-def _is_empty(source: Source) -> bool:
-    if isinstance(source, bytes):
-        return not source
-    return isinstance(source, str | os.PathLike) and os.path.isfile(source) and os.path.getsize(source) == 0
+def _reason(source: Source, error: Exception) -> str:
+    """What is wrong with a file, in the words of Pillow where they say more than its name."""
+    if source == b"" or (
+        isinstance(source, str | os.PathLike) and os.path.isfile(source) and not os.path.getsize(source)
+    ):
+        return "it is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "its format is not known"
+    return str(error) or type(error).__name__
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -89,9 +91,9 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _pixels(image: Image.Image, channels: int | None) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, channels: int | None, file_format: str) -> NDArray[np.uint8]:
     if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_to_8_bits(np.asarray(image), image))
+        image = Image.fromarray(_to_8_bits(np.asarray(image), image.mode, file_format))
     elif image.mode == "1":
         image = image.convert("L")
     elif image.mode not in ("L", "LA", "RGB", "RGBA", "P", "PA", "La", "RGBa"):
@@ -118,14 +120,14 @@ def _is_grey_palette(image: Image.Image) -> bool:
     return bool((palette == palette[:, :1]).all())
 
 
-def _to_8_bits(values: Pixels, image: Image.Image) -> NDArray[np.uint8]:
+def _to_8_bits(values: Pixels, mode: str, file_format: str) -> NDArray[np.uint8]:
     """Wide numbers to 0..255: from the 16-bit range where the file has it, else from the smallest that holds."""
-    if image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
+    if mode.startswith("I;16") or file_format in ("PNG", "PPM"):
         top = 65535.0
     else:
         highest = float(np.nanmax(values, initial=0.0))
         top = next((limit for limit in (1.0, 255.0, 65535.0) if highest <= limit), highest)
-        top = 255.0 if image.mode == "I" and highest <= 1 else top
+        top = 255.0 if mode == "I" and highest <= 1 else top
     scaled = np.nan_to_num(values.astype(np.float64)) * (255.0 / top)
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 

