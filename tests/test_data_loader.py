@@ -29,7 +29,7 @@ def files(tmp_path: Path) -> data.FolderDataset:
             size = (20 + 3 * i, 30) if i % 2 else (16, 16)
             Image.fromarray(rng.integers(0, 256, (*size, 3)).astype(np.uint8)).save(tmp_path / name / f"{i}.png")
     (tmp_path / "cat" / "4.png").write_bytes(b"damaged")
-    return data.FolderDataset(tmp_path, cache=0)
+    return data.FolderDataset(tmp_path)
 
 
 CHANGES = [data.RandomCrop(12, padding=2), data.HorizontalFlip(), data.Affine(10, 0.1), data.ColorJitter(0.2, 0.2)]

@@ -270,6 +270,29 @@ def test_in_memory(tmp_path: Path) -> None:
     assert data.in_memory(other) is other
 
 
+def test_large_photographs_are_shrunk_and_kept(tmp_path: Path) -> None:
+    for i in range(6):
+        put(tmp_path / "cat" / f"{i}.jpg", (10 * i, 0, 0), (800, 600))
+        put(tmp_path / "dog" / f"{i}.png", (0, 10 * i, 0), (30, 20))
+    splits = data.load(tmp_path, val=0.5, test=0).shrunk(32)
+    assert splits.train.keys is not None and splits.val is not None
+    assert {part[0].shape for part in splits.train} <= {(40, 53, 3), (20, 30, 3)}
+    assert splits.train[0][0] is splits.train[0][0]
+    whole = data.FolderDataset(tmp_path)
+    whole.at_least(80)
+    assert data.Concat([whole.subset([0, 1])])[1][0].shape == (150, 200, 3)
+    none_kept = data.Shrunk(whole, 40, limit=0)
+    assert none_kept[0][0] is not none_kept[0][0] and none_kept.labels.tolist() == whole.labels.tolist()
+
+
+def test_labels_by_other_classes() -> None:
+    pair = data.ArrayDataset(np.zeros((2, 4, 4)), ["cat", "dog"])
+    other = data.Relabelled(pair, ["dog", "bird", "cat"])
+    assert other.labels.tolist() == [2, 0] == [label for _, label in other]
+    with pytest.raises(data.DataError, match="'dog' that is not among: cat"):
+        data.Relabelled(pair, ["cat"])
+
+
 def test_mean_and_deviation() -> None:
     images = np.random.default_rng(0).integers(0, 256, (300, 6, 7, 3)).astype(np.uint8)
     mean, std = data.mean_std(data.ArrayDataset(images, np.zeros(300, int)))

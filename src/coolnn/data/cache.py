@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,11 @@ class Shrunk(Dataset):
         return self.parent.labels
 
     @property
+    def keys(self) -> Sequence[str] | None:
+        """As the parent's."""
+        return self.parent.keys
+
+    @property
     def skipped(self) -> list[Skipped]:
         """As the parent's."""
         return self.parent.skipped
@@ -71,4 +77,6 @@ def shrunk(dataset: Dataset, size: int) -> Dataset:
     """The data set ready for a network that takes pictures of `size` pixels; what is in memory stays as it is."""
     if len(dataset) == 0 or dataset.gather(np.zeros(1, np.int64)) is not None:
         return dataset
-    return Shrunk(dataset, size + size // 4)
+    side = size + size // 4
+    dataset.at_least(2 * side)  # what is decoded still has twice the resolution, so that shrinking stays smooth
+    return Shrunk(dataset, side)

@@ -79,6 +79,9 @@ class Dataset:
         """The pictures at `indices` as one fresh array (N, H, W, C), if they are all in memory; else None."""
         return None
 
+    def at_least(self, side: int) -> None:
+        """Hears that no more than so many pixels a side are needed, which can make reading files faster."""
+
     def describe(self, index: int) -> str:
         """What messages call the picture at `index`: its file, if it has one."""
         return f"{self.name}[{index}]"
@@ -254,6 +257,10 @@ class Subset(Dataset):
         """The pictures at `indices` of this subset."""
         return self.parent.gather(self.indices[indices])
 
+    def at_least(self, side: int) -> None:
+        """Tells the parent."""
+        self.parent.at_least(side)
+
     def describe(self, index: int) -> str:
         """As the parent calls it."""
         return self.parent.describe(int(self.indices[index]))
@@ -325,6 +332,11 @@ class Concat(Dataset):
             out[here] = found
         return out
 
+    def at_least(self, side: int) -> None:
+        """Tells all parts."""
+        for part in self.parts:
+            part.at_least(side)
+
     def describe(self, index: int) -> str:
         """As the part calls it."""
         part, inner = self._locate(index)
@@ -360,6 +372,11 @@ class Relabelled(Dataset):
         return self._new[self.parent.labels]
 
     @property
+    def keys(self) -> Sequence[str] | None:
+        """As the parent's."""
+        return self.parent.keys
+
+    @property
     def image_shape(self) -> tuple[int, int, int] | None:
         """As the parent's."""
         return self.parent.image_shape
@@ -372,6 +389,10 @@ class Relabelled(Dataset):
     def gather(self, indices: Indices) -> Pixels | None:
         """As the parent's."""
         return self.parent.gather(indices)
+
+    def at_least(self, side: int) -> None:
+        """Tells the parent."""
+        self.parent.at_least(side)
 
     def describe(self, index: int) -> str:
         """As the parent calls it."""

@@ -27,11 +27,11 @@ class FolderDataset(Dataset):
     """Pictures in a folder a class, in any depth below it; classes by name, files by path, hidden ones ignored.
 
     channels: 1, 3, 4, or None for grey if a sample of the files is all grey, else RGB. classes: the names to expect
-    (and their order); else the folders that are there. min_side: see `read_image`. cache: so many bytes of decoded
-    pictures are kept in memory. A file that cannot be read is listed once in `skipped`, and the next readable picture
-    of its class (by path) is given in its place, so the run goes on and every batch stays the same. Raises DataError
-    for no class, one class, an empty class or a class without a readable picture, MissingDataError if there is no such
-    folder.
+    (and their order); else the folders that are there. min_side: see `read_image`. Every access reads the file; wrap
+    it in `Shrunk` to keep pictures in memory.
+    A file that cannot be read is listed once in `skipped`, and the next readable picture of its class (by path) is
+    given in its place, so the run goes on and every batch stays the same. Raises DataError for no class, one class, an
+    empty class or a class without a readable picture, MissingDataError if there is no such folder.
     """
 
     def __init__(
@@ -41,7 +41,6 @@ class FolderDataset(Dataset):
         classes: Sequence[str] | None = None,
         channels: int | None = None,
         min_side: int | None = None,
-        cache: int = 256 << 20,
         name: str | None = None,
     ) -> None:
         self.root = Path(root)
@@ -49,8 +48,6 @@ class FolderDataset(Dataset):
         self.classes, self._keys, self._labels = _scan(self.root, classes)
         self.min_side = min_side
         self._skipped: dict[int, Skipped] = {}
-        self._cache: dict[int, NDArray[np.uint8]] = {}
-        self._room = cache
         self._lock = threading.Lock()
         self.channels = channels if channels is not None else self._find_channels()
 
@@ -94,6 +91,10 @@ class FolderDataset(Dataset):
             f"the first one: {self._skipped[index]}"
         )
 
+    def at_least(self, side: int) -> None:
+        """Lets photographs be decoded at a scale that keeps both sides at least this long: see `read_image`."""
+        self.min_side = side
+
     def check(self) -> list[Skipped]:
         """Reads every file once and returns those that cannot be read."""
         for index in range(len(self)):
@@ -108,22 +109,15 @@ class FolderDataset(Dataset):
         yield from range(int(first), index)
 
     def _read(self, index: int) -> NDArray[np.uint8] | None:
-        image = self._cache.get(index)
-        if image is not None or index in self._skipped:
-            return image
+        if index in self._skipped:
+            return None
         try:
-            image = read_image(self.path(index), self.channels, self.min_side)
+            return read_image(self.path(index), self.channels, self.min_side)
         except (ImageError, FileNotFoundError) as error:
             reason = error.reason if isinstance(error, ImageError) else "it is gone"
             with self._lock:
                 self._skipped.setdefault(index, Skipped(str(self.path(index)), reason))
             return None
-        image.flags.writeable = False
-        with self._lock:
-            if image.nbytes <= self._room and index not in self._cache:
-                self._room -= image.nbytes
-                self._cache[index] = image
-        return image
 
     def _find_channels(self) -> int:
         for index in np.unique(np.linspace(0, len(self) - 1, 16).astype(int)):
