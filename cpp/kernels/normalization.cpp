@@ -11,83 +11,93 @@ template <bool WHOLE> static INLINE void put(float* p, vf x, int lanes) {
   else store_partial(p, x, lanes);
 }
 
-// Calls F for the columns in blocks of two vectors, then of one, then for those that are left.
-#define FOR_COLUMN_BLOCKS(F, ...)                                   \
-  {                                                                 \
-    int64_t c = 0;                                                  \
-    for (; c + 2 * VL <= columns; c += 2 * VL) F<2, true>(__VA_ARGS__, VL); \
-    for (; c + VL <= columns; c += VL) F<1, true>(__VA_ARGS__, VL); \
-    if (c < columns) F<1, false>(__VA_ARGS__, int(columns - c));    \
-  }
+// Column sums go along the rows, with the sums in the nearest cache, so that memory is read in one long stream. Short
+// rows are taken two at a time: half the loads of sums, and half the terms of long sums. (Of long rows several at a time
+// are several streams, and slower.)
+constexpr int64_t SHORT = 128;
 
-// Rows are summed in two interleaved halves: shorter chains of additions, of half the error.
-template <int V, bool WHOLE>
-static INLINE void moments_block(const float* x, int64_t rows, int64_t stride, float* shift, float* sum, float* square,
-                                 int lanes) {
-  vf even[V] = {}, odd[V] = {};
-  int64_t r = 0;
-  for (; r + 2 <= rows; r += 2)
-    for (int v = 0; v < V; v++) {
-      even[v] += get<WHOLE>(x + r * stride + v * VL, lanes);
-      odd[v] += get<WHOLE>(x + (r + 1) * stride + v * VL, lanes);
-    }
-  vf m[V], even_square[V] = {}, odd_square[V] = {};
-  const vf count = broadcast(1.0f / float(rows));
-  for (int v = 0; v < V; v++) {
-    if (r < rows) even[v] += get<WHOLE>(x + r * stride + v * VL, lanes);
-    m[v] = (even[v] + odd[v]) * count;
-    even[v] = odd[v] = zero();
+template <bool WHOLE> static INLINE void add_to(float* p, vf x, int lanes) {
+  put<WHOLE>(p, get<WHOLE>(p, lanes) + x, lanes);
+}
+
+template <int R, bool WHOLE>
+static INLINE void add_sums(const float* x, int64_t stride, float* sum, int lanes) {
+  vf total = get<WHOLE>(x, lanes);
+  for (int r = 1; r < R; r++) total += get<WHOLE>(x + r * stride, lanes);
+  add_to<WHOLE>(sum, total, lanes);
+}
+
+template <int R, bool WHOLE>
+static INLINE void add_moments(const float* x, int64_t stride, const float* shift, float* sum, float* square,
+                               int lanes) {
+  const vf m = get<WHOLE>(shift, lanes);
+  vf total = zero(), squares = zero();
+  for (int r = 0; r < R; r++) {
+    const vf d = get<WHOLE>(x + r * stride, lanes) - m;
+    total += d, squares = fma(d, d, squares);
   }
-  for (r = 0; r + 2 <= rows; r += 2)
-    for (int v = 0; v < V; v++) {
-      const vf a = get<WHOLE>(x + r * stride + v * VL, lanes) - m[v];
-      const vf b = get<WHOLE>(x + (r + 1) * stride + v * VL, lanes) - m[v];
-      even[v] += a, even_square[v] = fma(a, a, even_square[v]);
-      odd[v] += b, odd_square[v] = fma(b, b, odd_square[v]);
-    }
-  for (int v = 0; v < V; v++) {
-    if (r < rows) {
-      const vf a = get<WHOLE>(x + r * stride + v * VL, lanes) - m[v];
-      even[v] += a, even_square[v] = fma(a, a, even_square[v]);
-    }
-    put<WHOLE>(shift + v * VL, m[v], lanes);
-    put<WHOLE>(sum + v * VL, even[v] + odd[v], lanes);
-    put<WHOLE>(square + v * VL, even_square[v] + odd_square[v], lanes);
+  add_to<WHOLE>(sum, total, lanes);
+  add_to<WHOLE>(square, squares, lanes);
+}
+
+template <int R, bool WHOLE>
+static INLINE void add_products(const float* g, const float* x, int64_t stride, const float* mean, float* sum,
+                                float* product, int lanes) {
+  const vf m = get<WHOLE>(mean, lanes);
+  vf total = zero(), products = zero();
+  for (int r = 0; r < R; r++) {
+    const vf grad = get<WHOLE>(g + r * stride, lanes);
+    total += grad, products = fma(grad, get<WHOLE>(x + r * stride, lanes) - m, products);
   }
+  add_to<WHOLE>(sum, total, lanes);
+  add_to<WHOLE>(product, products, lanes);
+}
+
+template <int R> static void sums_of(const float* x, int64_t columns, int64_t stride, float* sum) {
+  int64_t c = 0;
+  for (; c + VL <= columns; c += VL) add_sums<R, true>(x + c, stride, sum + c, VL);
+  if (c < columns) add_sums<R, false>(x + c, stride, sum + c, int(columns - c));
+}
+
+template <int R>
+static void moments_of(const float* x, int64_t columns, int64_t stride, const float* shift, float* sum, float* square) {
+  int64_t c = 0;
+  for (; c + VL <= columns; c += VL) add_moments<R, true>(x + c, stride, shift + c, sum + c, square + c, VL);
+  if (c < columns) add_moments<R, false>(x + c, stride, shift + c, sum + c, square + c, int(columns - c));
+}
+
+template <int R>
+static void products_of(const float* g, const float* x, int64_t columns, int64_t stride, const float* mean, float* sum,
+                        float* product) {
+  int64_t c = 0;
+  for (; c + VL <= columns; c += VL) add_products<R, true>(g + c, x + c, stride, mean + c, sum + c, product + c, VL);
+  if (c < columns) add_products<R, false>(g + c, x + c, stride, mean + c, sum + c, product + c, int(columns - c));
+}
+
+static void clear(float* p, int64_t n) {
+  for (int64_t i = 0; i < n; i++) p[i] = 0;
 }
 
 static void column_moments(const float* x, int64_t rows, int64_t columns, int64_t stride, float* shift, float* sum,
                            float* square) {
-  FOR_COLUMN_BLOCKS(moments_block, x + c, rows, stride, shift + c, sum + c, square + c);
-}
-
-template <int V, bool WHOLE>
-static INLINE void products_block(const float* g, const float* x, const float* mean, int64_t rows, int64_t stride,
-                                  float* sum, float* product, int lanes) {
-  vf m[V], even[V] = {}, odd[V] = {}, even_product[V] = {}, odd_product[V] = {};
-  for (int v = 0; v < V; v++) m[v] = get<WHOLE>(mean + v * VL, lanes);
+  clear(shift, columns), clear(sum, columns), clear(square, columns);
   int64_t r = 0;
-  for (; r + 2 <= rows; r += 2)
-    for (int v = 0; v < V; v++) {
-      const int64_t at = r * stride + v * VL;
-      const vf a = get<WHOLE>(g + at, lanes), b = get<WHOLE>(g + at + stride, lanes);
-      even[v] += a, even_product[v] = fma(a, get<WHOLE>(x + at, lanes) - m[v], even_product[v]);
-      odd[v] += b, odd_product[v] = fma(b, get<WHOLE>(x + at + stride, lanes) - m[v], odd_product[v]);
-    }
-  for (int v = 0; v < V; v++) {
-    const int64_t at = r * stride + v * VL;
-    if (r < rows) {
-      const vf a = get<WHOLE>(g + at, lanes);
-      even[v] += a, even_product[v] = fma(a, get<WHOLE>(x + at, lanes) - m[v], even_product[v]);
-    }
-    put<WHOLE>(sum + v * VL, even[v] + odd[v], lanes);
-    put<WHOLE>(product + v * VL, even_product[v] + odd_product[v], lanes);
-  }
+  for (; r + 2 <= rows && columns <= SHORT; r += 2) sums_of<2>(x + r * stride, columns, stride, shift);
+  for (; r < rows; r++) sums_of<1>(x + r * stride, columns, stride, shift);
+  const float share = 1.0f / float(rows);
+  for (int64_t c = 0; c < columns; c++) shift[c] *= share;
+  for (r = 0; r + 2 <= rows && columns <= SHORT; r += 2)
+    moments_of<2>(x + r * stride, columns, stride, shift, sum, square);
+  for (; r < rows; r++) moments_of<1>(x + r * stride, columns, stride, shift, sum, square);
 }
 
 static void column_products(const float* g, const float* x, const float* mean, int64_t rows, int64_t columns,
                             int64_t stride, float* sum, float* product) {
-  FOR_COLUMN_BLOCKS(products_block, g + c, x + c, mean + c, rows, stride, sum + c, product + c);
+  clear(sum, columns), clear(product, columns);
+  int64_t r = 0;
+  for (; r + 2 <= rows && columns <= SHORT; r += 2)
+    products_of<2>(g + r * stride, x + r * stride, columns, stride, mean, sum, product);
+  for (; r < rows; r++) products_of<1>(g + r * stride, x + r * stride, columns, stride, mean, sum, product);
 }
 
 // The maps below run along whole rows, so that memory is read and written in one stream.
