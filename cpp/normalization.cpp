@@ -22,9 +22,9 @@ struct Piece {
 
 // How a tensor (batches, channels, ...) is cut into pieces, and which cells of statistics make up a group.
 //
-// Channels-last, the numbers of a batch are rows of channels. With few channels, `replicas` rows are taken as one wide
-// row, so that vectors are full; what does not fill a wide row is a piece of its own. Row-major, each plane of a channel
-// is cut into runs. A set is what has its own parameters: a batch, or all of them if statistics are across batches.
+// Channels-last, the numbers of a batch are rows of channels. With few channels, several rows are taken as one wide row,
+// so that vectors are full; what does not fill a wide row is a piece of its own. Row-major, each plane of a channel is
+// cut into runs. A set is what has its own parameters: a batch, or all of them if statistics are across batches.
 class Layout {
  public:
   Layout(const Spec& x, int64_t groups, bool across) : channels(x.shape[1]), groups_(groups) {
@@ -151,7 +151,9 @@ bool accepts(const Problem& p, size_t inputs, size_t outputs) {
   return usable && p.inputs[0].elements() > 0;
 }
 
-double parameter(const float* values, int64_t i, double absent) { return values != nullptr ? double(values[i]) : absent; }
+double parameter(const float* values, int64_t i, double absent) {
+  return values != nullptr ? double(values[i]) : absent;
+}
 
 // Batch and group norm: with `across` the second of the statistics written is the variance, else 1 / deviation.
 KernelPtr make_norm(const Problem& p, int64_t groups, bool across) {

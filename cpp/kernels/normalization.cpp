@@ -5,15 +5,17 @@
 namespace coolnn {
 namespace COOLNN_ISA {
 
-template <bool WHOLE> static INLINE vf get(const float* p, int lanes) { return WHOLE ? load(p) : load_partial(p, lanes); }
+template <bool WHOLE> static INLINE vf get(const float* p, int lanes) {
+  return WHOLE ? load(p) : load_partial(p, lanes);
+}
 template <bool WHOLE> static INLINE void put(float* p, vf x, int lanes) {
   if (WHOLE) store(p, x);
   else store_partial(p, x, lanes);
 }
 
 // Column sums go along the rows, with the sums in the nearest cache, so that memory is read in one long stream. Short
-// rows are taken two at a time: half the loads of sums, and half the terms of long sums. (Of long rows several at a time
-// are several streams, and slower.)
+// rows are taken two at a time: half the loads of sums, and half the terms of long sums. (Several long rows at a time
+// would be several streams, and slower.)
 constexpr int64_t SHORT = 128;
 
 template <bool WHOLE> static INLINE void add_to(float* p, vf x, int lanes) {
@@ -212,8 +214,8 @@ static void run_combine(const float* g, const float* x, float mean, float a, flo
 }
 
 template <bool WHOLE>
-static INLINE void layer_norm_vector(const float* x, const float* weight, const float* bias, vf shift, vf rest, vf scale,
-                                     float* y, int lanes) {
+static INLINE void layer_norm_vector(const float* x, const float* weight, const float* bias, vf shift, vf rest,
+                                     vf scale, float* y, int lanes) {
   const vf normal = ((get<WHOLE>(x, lanes) - shift) - rest) * scale;
   const vf w = weight ? get<WHOLE>(weight, lanes) : broadcast(1.0f), b = bias ? get<WHOLE>(bias, lanes) : zero();
   put<WHOLE>(y, fma(normal, w, b), lanes);

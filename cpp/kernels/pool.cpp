@@ -4,9 +4,8 @@
 // value to the loops: vector stores may alias anything, and would have every field loaded again.
 #include "kernels/pool.h"
 
+#include "kernels/span.h"
 #include "simd.h"
-
-#define NOINLINE __attribute__((noinline))
 
 namespace coolnn {
 namespace COOLNN_ISA {
@@ -51,17 +50,25 @@ static INLINE void max_window(const MaxPoolRow& r, const float* x, int columns, 
   }
 }
 
-// Output columns [begin, end), whose windows all have as many columns. A function of its own for each case: in one
-// large function the compiler runs out of registers for the loops that matter.
+static void max_of_nothing(float* y, int32_t* indices, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] = -__builtin_inff(), indices[i] = -1;
+}
+
+// Output columns [begin, end). A function of its own for each size of windows (0: any): in one large function the
+// compiler runs out of registers for the loops that matter.
 template <int ROWS, int COLUMNS, bool PARTIAL>
 static NOINLINE void max_span(const MaxPoolRow r, int64_t begin, int64_t end) {
-  const int columns = r.count[begin];
   const int32_t row_pixel = int32_t(r.row * r.width);
   for (int64_t o = begin; o < end; o++) {
+    const int columns = r.count[o];
     const int32_t pixel = row_pixel + r.first[o];
     const float* x = r.x + pixel * r.channels;
     float* y = r.y + o * r.channels;
     int32_t* indices = r.indices + o * r.channels;
+    if (COLUMNS == 0 && columns == 0) {
+      max_of_nothing(y, indices, r.channels);
+      continue;
+    }
     int64_t c = 0;
     for (; c + 2 * VL <= r.channels; c += 2 * VL)
       max_window<2, ROWS, COLUMNS, false>(r, x + c, columns, y + c, indices + c, pixel, VL);
@@ -74,22 +81,19 @@ static NOINLINE void max_span(const MaxPoolRow r, int64_t begin, int64_t end) {
   }
 }
 
-static void max_of_nothing(const MaxPoolRow& r, int64_t begin, int64_t end) {
-  for (int64_t i = begin * r.channels; i < end * r.channels; i++) r.y[i] = -__builtin_inff(), r.indices[i] = -1;
-}
-
 template <bool PARTIAL> static void max_row_of(const MaxPoolRow& r) {
   for (int64_t begin = 0, end; begin < r.out_width; begin = end) {
-    const int32_t columns = r.count[begin];
-    for (end = begin + 1; end < r.out_width && r.count[end] == columns;) end++;
-    if (r.rows == 0 || columns == 0) max_of_nothing(r, begin, end);
-    else if (r.rows == 2 && columns == 2) max_span<2, 2, PARTIAL>(r, begin, end);
-    else if (r.rows == 3 && columns == 3) max_span<3, 3, PARTIAL>(r, begin, end);
+    bool even;
+    end = span_end(r.count, begin, r.out_width, &even);
+    const int size = even && r.rows == r.count[begin] ? r.rows : 0;
+    if (size == 2) max_span<2, 2, PARTIAL>(r, begin, end);
+    else if (size == 3) max_span<3, 3, PARTIAL>(r, begin, end);
     else max_span<0, 0, PARTIAL>(r, begin, end);
   }
 }
 
 static void max_row(const MaxPoolRow& r) {
+  if (r.rows == 0) return max_of_nothing(r.y, r.indices, r.out_width * r.channels);
   const int64_t spill = (VL - r.channels % VL) % VL;
   const float* last = r.x + (r.row + (r.rows - 1) * r.row_step + 1) * r.width * r.channels;
   const bool room = r.y_end - (r.y + r.out_width * r.channels) >= spill && r.x_end - last >= spill;
@@ -111,10 +115,11 @@ static INLINE void collect(const float* grad, const int32_t* indices, int rows, 
   write<PARTIAL>(dx, sum, lanes);
 }
 
-template <bool SINGLE, bool PARTIAL> static NOINLINE void max_grad_span(const MaxPoolGradRow r, int64_t begin, int64_t end) {
+template <bool SINGLE, bool PARTIAL>
+static NOINLINE void max_grad_span(const MaxPoolGradRow r, int64_t begin, int64_t end) {
   const int64_t C = r.channels, row_step = r.out_width * C;
-  const int columns = r.count[begin];
   for (int64_t w = begin; w < end; w++) {
+    const int columns = r.count[w];
     const vi pixel = broadcast_int(int32_t(r.pixel + w));
     const float* grad = r.grad + r.row * row_step + r.first[w] * C;
     const int32_t* indices = r.indices + r.row * row_step + r.first[w] * C;
@@ -129,8 +134,9 @@ template <bool SINGLE, bool PARTIAL> static NOINLINE void max_grad_span(const Ma
 
 template <bool PARTIAL> static void max_grad_row_of(const MaxPoolGradRow& r) {
   for (int64_t begin = 0, end; begin < r.width; begin = end) {
-    for (end = begin + 1; end < r.width && r.count[end] == r.count[begin];) end++;
-    if (r.rows == 1 && r.count[begin] == 1) max_grad_span<true, PARTIAL>(r, begin, end);
+    bool even;
+    end = span_end(r.count, begin, r.width, &even);
+    if (even && r.rows == 1 && r.count[begin] == 1) max_grad_span<true, PARTIAL>(r, begin, end);
     else max_grad_span<false, PARTIAL>(r, begin, end);
   }
 }

@@ -2,9 +2,8 @@
 // large windows small. For few channels see the remark on spilling in pool.cpp.
 #include "kernels/resample.h"
 
+#include "kernels/span.h"
 #include "simd.h"
-
-#define NOINLINE __attribute__((noinline))
 
 namespace coolnn {
 namespace COOLNN_ISA {
@@ -41,14 +40,14 @@ static INLINE void window_sum(const float* x, const Window& w, float* y, int lan
   }
 }
 
-// Destination columns [begin, end), which all have as many sources. Passed by value: vector stores may alias anything,
-// and would have every field loaded again.
+// Destination columns [begin, end), with COLUMNS sources each (0: any number). Passed by value: vector stores may alias
+// anything, and would have every field loaded again.
 template <int ROWS, int COLUMNS, bool WEIGHTED, bool PARTIAL>
 static NOINLINE void span(const ResampleRow r, const ResampleAxis horizontal, Window w, int64_t begin, int64_t end) {
   const float row_divisor = w.divisor;
   const float* x_row = r.x + r.vertical->first[r.row] * w.row_step;
-  w.columns = horizontal.count[begin];
   for (int64_t o = begin; o < end; o++) {
+    w.columns = horizontal.count[o];
     if (WEIGHTED) w.column_weight = horizontal.weight + horizontal.begin[o];
     else w.divisor = row_divisor * horizontal.divisor[o];
     const float* x = x_row + horizontal.first[o] * r.channels;
@@ -71,10 +70,11 @@ template <bool WEIGHTED, bool PARTIAL> static void row_of(const ResampleRow& r) 
   w.row_weight = WEIGHTED ? vertical.weight + vertical.begin[r.row] : 0;
   w.divisor = WEIGHTED ? 1.0f : vertical.divisor[r.row];
   for (int64_t begin = 0, end; begin < r.out_width; begin = end) {
-    const int columns = horizontal.count[begin];
-    for (end = begin + 1; end < r.out_width && horizontal.count[end] == columns;) end++;
-    if (w.rows == 2 && columns == 2) span<2, 2, WEIGHTED, PARTIAL>(r, horizontal, w, begin, end);
-    else if (w.rows == 1 && columns == 1) span<1, 1, WEIGHTED, PARTIAL>(r, horizontal, w, begin, end);
+    bool even;
+    end = span_end(horizontal.count, begin, r.out_width, &even);
+    const int size = even && w.rows == horizontal.count[begin] ? w.rows : 0;
+    if (size == 2) span<2, 2, WEIGHTED, PARTIAL>(r, horizontal, w, begin, end);
+    else if (size == 1) span<1, 1, WEIGHTED, PARTIAL>(r, horizontal, w, begin, end);
     else span<0, 0, WEIGHTED, PARTIAL>(r, horizontal, w, begin, end);
   }
 }

@@ -100,13 +100,16 @@ static void log_softmax_grad_rows(const float* grad, const float* y, float* dx, 
 }
 
 // Strided: every lane is a softmax of its own. WHOLE vectors of lanes first, then the lanes that are left.
-template <bool WHOLE> static INLINE vf get(const float* p, int lanes) { return WHOLE ? load(p) : load_partial(p, lanes); }
+template <bool WHOLE> static INLINE vf get(const float* p, int lanes) {
+  return WHOLE ? load(p) : load_partial(p, lanes);
+}
 template <bool WHOLE> static INLINE void put(float* p, vf x, int lanes) {
   if (WHOLE) store(p, x);
   else store_partial(p, x, lanes);
 }
 
-constexpr int64_t GROUP = 32;  // terms added up on their own before they join a lane's sum: keeps the error of long sums small
+// Terms added up on their own before they join a lane's sum, which keeps the error of long sums small.
+constexpr int64_t GROUP = 32;
 
 template <bool WHOLE, bool LOG>
 static INLINE void softmax_lanes(const float* x, float* y, int64_t n, int64_t stride, int lanes) {
@@ -123,7 +126,10 @@ static INLINE void softmax_lanes(const float* x, float* y, int64_t n, int64_t st
   }
   if (LOG) {
     const vf log_sum = log(sum);
-    for (int64_t i = 0; i < n; i++) put<WHOLE>(y + i * stride, (get<WHOLE>(x + i * stride, lanes) - m) - log_sum, lanes);
+    for (int64_t i = 0; i < n; i++) {
+      const vf shifted = get<WHOLE>(x + i * stride, lanes) - m;
+      put<WHOLE>(y + i * stride, shifted - log_sum, lanes);
+    }
   } else {
     const vf scale = broadcast(1.0f) / sum;
     for (int64_t i = 0; i < n; i++) put<WHOLE>(y + i * stride, get<WHOLE>(y + i * stride, lanes) * scale, lanes);
