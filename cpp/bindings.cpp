@@ -7,6 +7,7 @@
 #include "kernel.h"
 #include "memory.h"
 #include "parallel.h"
+#include "plan.h"
 
 namespace nb = nanobind;
 using namespace coolnn;
@@ -76,7 +77,7 @@ Spec to_spec(nb::handle value) {
 
 // A kernel with what is needed to call it from Python.
 struct Prepared {
-  KernelPtr kernel;
+  std::shared_ptr<const Kernel> kernel;  // shared with the plans that it is a step of
   std::vector<size_t> input_bytes, output_bytes;
 
   void gather(const nb::tuple& buffers, const std::vector<size_t>& bytes, std::vector<void*>& pointers) const {
@@ -151,6 +152,42 @@ nb::object prepare(const std::string& name, const nb::dict& attributes, const nb
   return prepared.kernel ? nb::cast(std::move(prepared)) : nb::none();
 }
 
+// A place comes from Python as None, ("arena", offset) or ("external", number).
+Place to_place(nb::handle value) {
+  if (value.is_none()) return Place();
+  const nb::tuple pair = nb::cast<nb::tuple>(value);
+  const std::string kind = nb::cast<std::string>(pair[0]);
+  if (kind != "arena" && kind != "external") throw nb::value_error(("a place is no " + kind).c_str());
+  return Place{kind == "arena" ? Place::arena : Place::external, nb::cast<size_t>(pair[1])};
+}
+
+std::vector<Place> to_places(const nb::tuple& values) {
+  std::vector<Place> places;
+  for (nb::handle value : values) places.push_back(to_place(value));
+  return places;
+}
+
+void plan_add(Plan& plan, const Prepared& step, const nb::tuple& inputs, const nb::tuple& outputs, size_t workspace) {
+  plan.add(step.kernel, to_places(inputs), step.input_bytes, to_places(outputs), step.output_bytes, workspace);
+}
+
+// Runs a plan over an arena and the external buffers, without the interpreter lock; with `timed` gives seconds a step.
+std::vector<double> plan_run(const Plan& plan, const Buffer& arena, const nb::tuple& externals, bool timed) {
+  if (arena.bytes() < plan.arena_bytes()) throw nb::value_error("the arena is smaller than the plan");
+  const std::vector<size_t>& bytes = plan.external_bytes();
+  if (externals.size() != bytes.size()) throw nb::value_error("the plan was given the wrong number of buffers");
+  std::vector<void*> pointers;
+  for (size_t i = 0; i < bytes.size(); i++) {
+    const Buffer& buffer = nb::cast<const Buffer&>(externals[i]);
+    if (buffer.bytes() < bytes[i]) throw nb::value_error("the plan was given a buffer that is too small");
+    pointers.push_back(buffer.data());
+  }
+  std::vector<double> seconds(timed ? plan.size() : 0);
+  const nb::gil_scoped_release release;
+  plan.run(arena.data(), pointers.data(), timed ? seconds.data() : nullptr);
+  return seconds;
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -165,6 +202,12 @@ NB_MODULE(_core, m) {
       .def("run_into", &Prepared::run_into, nb::arg("inputs"), nb::arg("outputs"))
       .def_prop_ro("algorithm", [](const Prepared& p) { return p.kernel->algorithm; })
       .def_prop_ro("workspace_bytes", [](const Prepared& p) { return p.kernel->workspace_bytes; });
+  nb::class_<Plan>(m, "Plan")
+      .def(nb::init<size_t, std::vector<size_t>>(), nb::arg("arena_bytes"), nb::arg("external_bytes"))
+      .def("add", &plan_add, nb::arg("kernel"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"))
+      .def("run", &plan_run, nb::arg("arena"), nb::arg("externals"), nb::arg("timed") = false)
+      .def_prop_ro("arena_bytes", &Plan::arena_bytes)
+      .def("__len__", &Plan::size);
   m.def("prepare", &prepare, nb::arg("name"), nb::arg("attributes"), nb::arg("inputs"), nb::arg("outputs"));
   m.def("isa", [] { return std::string(isa().name); });
   m.def("set_isa", &set_isa, nb::arg("name"));
