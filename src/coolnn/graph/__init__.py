@@ -1,0 +1,6 @@
+"""The computation graph as a thing of its own: traced from a function, laid out in memory, run in one call."""
+
+from .compiled import Compiled, CompiledStep, compile, compile_step
+from .graph import Graph, Step, Value, trace
+
+__all__ = ["Compiled", "CompiledStep", "Graph", "Step", "Value", "compile", "compile_step", "trace"]

@@ -1,0 +1,153 @@
+"""compile and compile_step: a network, or a whole training step, as one call without Python in between."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import autograd, nn, ops, optim, random
+from ..spec import Spec
+from ..tensor import Tensor, from_numpy, meta
+from .graph import trace
+from .program import Program, StepReport
+
+#: Programs kept for different input shapes; the one that was not used for longest goes first.
+_KEPT_SHAPES = 8
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def _as_tensor(data: Any) -> Tensor:
+    return data if isinstance(data, Tensor) else from_numpy(np.asarray(data))
+
+
+class _Shapes:
+    """Programs by the specs of their inputs."""
+
+    def __init__(self, make: Callable[[tuple[Spec, ...]], Program]) -> None:
+        self._make = make
+        self._programs: OrderedDict[tuple[Spec, ...], Program] = OrderedDict()
+
+    def __getitem__(self, specs: tuple[Spec, ...]) -> Program:
+        program = self._programs.get(specs)
+        if program is None:
+            program = self._programs[specs] = self._make(specs)
+            if len(self._programs) > _KEPT_SHAPES:
+                self._programs.popitem(last=False)
+        else:
+            self._programs.move_to_end(specs)
+        return program
+
+
+class Compiled:
+    """A network in evaluation mode, run by one call: `run(x)` gives the output tensor for pictures (N, C, H, W)."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+        self._programs = _Shapes(self._program)
+
+    def _program(self, specs: tuple[Spec, ...]) -> Program:
+        was_training = self.net.training
+        self.net.eval()
+        try:
+            with autograd.no_grad():
+                return Program(trace(lambda x: [self.net(x)], [Tensor(None, spec) for spec in specs]))
+        finally:
+            self.net.train(was_training)
+
+    def __call__(self, x: Any) -> Tensor:
+        x = _as_tensor(x)
+        return self._programs[(x.spec,)].run([x])[0]
+
+    def dump(self, x: Any) -> str:
+        """Every step with algorithm, shape, bytes, milliseconds and speed, from one run on `x`."""
+        x = _as_tensor(x)
+        return _table(self._programs[(x.spec,)].profile([x]))
+
+
+class CompiledStep:
+    """A training step (forward, loss, backward, update of the weights) run by one call: `step(x, y)` gives the loss."""
+
+    def __init__(self, net: nn.Module, loss: Loss, optimizer: optim.Optimizer) -> None:
+        self.net = net
+        self.loss = loss
+        self.optimizer = optimizer
+        self.outputs: Tensor | None = None
+        self._draws: list[Tensor] = []
+        self._programs = _Shapes(self._program)
+
+    def _program(self, specs: tuple[Spec, ...]) -> Program:
+        def step(x: Tensor, y: Tensor) -> Sequence[Tensor]:
+            output = self.net(x)
+            loss = self.loss(output, y)
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            grads = autograd.grad(loss, parameters, allow_unused=True)
+            self.optimizer.apply(dict(zip(map(id, parameters), grads, strict=True)))
+            return loss, output
+
+        with random.placeholders() as draws:
+            program = Program(trace(step, [Tensor(None, spec) for spec in specs]))
+        program.draws = draws
+        return program
+
+    def __call__(self, x: Any, y: Any) -> Tensor:
+        x, y = _as_tensor(x), _as_tensor(y)
+        program = self._programs[(x.spec, y.spec)]
+        self.optimizer.advance()
+        for draw in program.draws:
+            draw.copy_(random.next_state())
+        loss, self.outputs = program.run([x, y])
+        return loss
+
+    def dump(self, x: Any, y: Any) -> str:
+        """Every step with algorithm, shape, bytes, milliseconds and speed, from one training step on (x, y)."""
+        x, y = _as_tensor(x), _as_tensor(y)
+        program = self._programs[(x.spec, y.spec)]
+        self.optimizer.advance()
+        return _table(program.profile([x, y]))
+
+
+def compile(net: nn.Module, input_shape: Sequence[int] | None = None) -> Compiled:
+    """Makes a network ready to run by one call; with an input shape at once, else when a shape is first seen.
+
+    >>> import coolnn as cool
+    >>> run = cool.compile(cool.models.create("lenet5"), input_shape=(1, 1, 28, 28))
+    >>> run(cool.zeros(1, 1, 28, 28)).shape
+    (1, 10)
+    """
+    compiled = Compiled(net)
+    if input_shape is not None:
+        compiled._programs[(meta(*input_shape).spec,)]
+    return compiled
+
+
+def compile_step(
+    net: nn.Module, loss: str | Loss = "cross_entropy", optimizer: optim.Optimizer | None = None
+) -> CompiledStep:
+    """Makes a training step ready to run by one call; `loss` is "cross_entropy" or a function of (output, target).
+
+    >>> import coolnn as cool, numpy as np
+    >>> net = cool.models.create("lenet5")
+    >>> step = cool.compile_step(net, optimizer=cool.optim.SGD(net.parameters(), lr=0.1))
+    >>> loss = step(cool.zeros(4, 1, 28, 28), np.array([1, 2, 3, 4]))
+    """
+    if isinstance(loss, str):
+        if loss != "cross_entropy":
+            raise ValueError(f"there is no loss named {loss!r}; name 'cross_entropy' or pass a function")
+        loss = ops.cross_entropy
+    return CompiledStep(net, loss, optimizer or optim.SGD(net.parameters()))
+
+
+def _table(reports: Sequence[StepReport]) -> str:
+    lines = [f"{'operation':24} {'algorithm':24} {'shape':24} {'MiB':>8} {'ms':>9} {'GFLOP/s':>8}"]
+    for r in reports:
+        speed = f"{2e-9 * r.macs / r.seconds:8.1f}" if r.macs and r.seconds else " " * 8
+        shape = "x".join(map(str, r.shape)) or "1"
+        lines.append(
+            f"{r.op:24} {r.algorithm:24} {shape:24} {r.bytes / 2**20:8.2f} {r.seconds * 1e3:9.3f} {speed}"
+        )
+    total = sum(r.seconds for r in reports)
+    return "\n".join([*lines, f"{'total':74} {'':8} {total * 1e3:8.3f}"])

@@ -1,0 +1,152 @@
+"""A program: a graph made ready to run, its memory laid out, its kernels in plans that take one call each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..autograd import Prepared, prepare
+from ..spec import Spec, logical_order, storage_order
+from ..tensor import Tensor
+from .graph import Graph, Step, Value
+from .memory import plan_memory
+from .passes import drop_unused
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step is and took."""
+
+    op: str
+    algorithm: str
+    shape: tuple[int, ...]
+    macs: int
+    bytes: int
+    seconds: float
+
+
+class Program:
+    """Runs a graph: `run(inputs)` gives the outputs. Weights are read where they lie, so changes of them are seen."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph = drop_unused(graph)
+        prepared = [_prepare(step) for step in graph.steps]
+        aliases = {
+            step.outputs[0]: step.inputs[0]
+            for step, ready in zip(graph.steps, prepared, strict=True)
+            if ready.alias and step.inputs[0] is not None
+        }
+        workspaces = [ready.kernel.workspace_bytes if ready.kernel else 0 for ready in prepared]
+        self.layout = plan_memory(graph, aliases, workspaces)
+        self.outside = graph.externals()
+        self.external_values = list(dict.fromkeys([*graph.inputs, *graph.outputs, *self.outside]))
+        self._numbers = {value: i for i, value in enumerate(self.external_values)}
+        self._arena = _core.Buffer(max(self.layout.size, 64))
+        self._segments: list[_core.Plan | _ReferenceStep] = []
+        self._steps: list[tuple[Step, str]] = []
+        for number, (step, ready) in enumerate(zip(graph.steps, prepared, strict=True)):
+            if not ready.alias:
+                self._add(step, ready, self.layout.workspaces[number])
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the block in which all inner values live."""
+        return self.layout.size
+
+    def _add(self, step: Step, ready: Prepared, workspace: int) -> None:
+        inputs = tuple(self._place(value) for value in step.inputs)
+        outputs = tuple(self._place(value) for value in step.outputs)
+        if ready.kernel is None:
+            self._segments.append(_ReferenceStep(step, inputs, outputs))
+            self._steps.append((step, "reference"))
+            return
+        if not self._segments or not isinstance(self._segments[-1], _core.Plan):
+            sizes = [value.spec.nbytes for value in self.external_values]
+            self._segments.append(_core.Plan(max(self.layout.size, 64), sizes))
+        plan = self._segments[-1]
+        assert isinstance(plan, _core.Plan)
+        plan.add(ready.kernel, inputs, outputs, workspace)
+        self._steps.append((step, ready.kernel.algorithm))
+
+    def _place(self, value: Value | None) -> _core.Place:
+        if value is None:
+            return None
+        root = self.layout.root(value)
+        if root in self._numbers:
+            return ("external", self._numbers[root])
+        return ("arena", self.layout.offsets[root])
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs for these inputs, in fresh memory."""
+        externals, outputs = self._externals(inputs)
+        for segment in self._segments:
+            segment.run(self._arena, externals)
+        return outputs
+
+    def profile(self, inputs: Sequence[Tensor]) -> list[StepReport]:
+        """Runs once and tells what each step was and took."""
+        externals, _ = self._externals(inputs)
+        seconds = [s for segment in self._segments for s in segment.run(self._arena, externals, True)]
+        reports = []
+        for (step, algorithm), time in zip(self._steps, seconds, strict=True):
+            specs = tuple(None if v is None else v.spec for v in step.inputs)
+            cost = step.op.cost(specs, tuple(v.spec for v in step.outputs), **step.attributes)
+            reports.append(
+                StepReport(step.op.name, algorithm, step.outputs[0].spec.shape, cost.macs, cost.bytes, time)
+            )
+        return reports
+
+    def _externals(self, inputs: Sequence[Tensor]) -> tuple[tuple[_core.Buffer, ...], list[Tensor]]:
+        for given, value in zip(inputs, self.graph.inputs, strict=True):
+            if given.spec != value.spec:
+                raise ValueError(f"this program was compiled for an input {value.spec}, not {given.spec}")
+        buffers: dict[Value, Any] = dict(zip(self.graph.inputs, (t._buffer for t in inputs), strict=True))
+        outputs = []
+        for value in self.graph.outputs:
+            if value.tensor is not None or value in buffers:
+                outputs.append(Tensor(value.tensor._buffer if value.tensor else buffers[value], value.spec))
+            else:
+                buffers[value] = _core.Buffer(value.spec.nbytes)
+                outputs.append(Tensor(buffers[value], value.spec))
+        for value in self.outside:
+            assert value.tensor is not None
+            buffers[value] = value.tensor._buffer
+        return tuple([buffers[value] for value in self.external_values]), outputs
+
+
+class _ReferenceStep:
+    """A step without a kernel: the operation's reference runs on views of the program's memory."""
+
+    def __init__(self, step: Step, inputs: tuple[_core.Place, ...], outputs: tuple[_core.Place, ...]) -> None:
+        self.step = step
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def run(self, arena: _core.Buffer, externals: tuple[_core.Buffer, ...], timed: bool = False) -> list[float]:
+        arrays = [
+            None if place is None or value is None else _view(place, value.spec, arena, externals)
+            for place, value in zip(self.inputs, self.step.inputs, strict=True)
+        ]
+        with np.errstate(all="ignore"):
+            results = self.step.op.reference(*arrays, **self.step.attributes)
+        results = results if isinstance(results, tuple) else (results,)
+        for place, value, result in zip(self.outputs, self.step.outputs, results, strict=True):
+            assert place is not None
+            _view(place, value.spec, arena, externals)[...] = result
+        return [0.0] if timed else []
+
+
+def _view(place: tuple[str, int], spec: Spec, arena: _core.Buffer, externals: tuple[_core.Buffer, ...]) -> Any:
+    kind, index = place
+    buffer, offset = (arena, index) if kind == "arena" else (externals[index], 0)
+    stored = np.frombuffer(memoryview(buffer), spec.dtype, spec.size, offset)
+    rank = len(spec.shape)
+    return stored.reshape([spec.shape[i] for i in storage_order(rank)]).transpose(logical_order(rank))
+
+
+def _prepare(step: Step) -> Prepared:
+    return prepare(step.op, tuple(None if v is None else v.spec for v in step.inputs), step.attributes)
