@@ -27,6 +27,7 @@ class _State(threading.local):
 
     grad_enabled = True
     recorder: list[Call] | None = None
+    effects: list[Callable[[], None]] | None = None
 
 
 _state = _State()
@@ -38,7 +39,7 @@ _state = _State()
 class Call:
     """One use of an operation: what a chain rule, a summary and an explanation see."""
 
-    __slots__ = ("attributes", "inputs", "needs", "op", "outputs")
+    __slots__ = ("attributes", "in_place", "inputs", "needs", "op", "outputs")
 
     def __init__(
         self,
@@ -47,12 +48,14 @@ class Call:
         outputs: tuple[Tensor, ...],
         attributes: dict[str, Any],
         needs: tuple[bool, ...] = (),
+        in_place: bool = False,
     ) -> None:
         self.op = op
         self.inputs: tuple[Any, ...] = inputs
         self.outputs = outputs
         self.attributes = attributes
         self.needs = needs  # for each input: is its gradient wanted?
+        self.in_place = in_place  # whether the outputs are tensors that were there before
 
 
 class Prepared:
@@ -154,6 +157,10 @@ def apply(op: Op, *inputs: Tensor | None, **attributes: Any) -> Tensor:
 def apply_into(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...], **attributes: Any) -> None:
     """Runs an operation into existing tensors (which may be its inputs, where it works in place), outside the graph."""
     prepared = prepare(op, tuple([None if t is None else t.spec for t in inputs]), attributes)
+    if _state.recorder is not None:
+        _state.recorder.append(Call(op, inputs, outputs, attributes, in_place=True))
+        if any([t is not None and t._buffer is None for t in inputs]):
+            return  # only shapes are known: nothing to write
     if prepared.kernel is not None:
         prepared.kernel.run_into(
             tuple([None if t is None else t._buffer for t in inputs]),
@@ -183,6 +190,7 @@ class Node:
         "saved",
         "sequence",
         "specs",
+        "traced",
     )
 
     def __init__(
@@ -197,8 +205,10 @@ class Node:
         self.op = op
         self.attributes = attributes
         self.needs = needs
+        # While operations are being recorded every tensor stays itself, so that the record knows it again.
+        self.traced = outputs if _state.recorder is not None else None
         # What the chain rule does not read is kept as its place in the graph only, so that its memory can go.
-        keep = op.saves(needs)
+        keep = None if self.traced is not None else op.saves(needs)
         self.inputs: tuple[Tensor | None, ...] = (
             inputs
             if keep is None
@@ -223,7 +233,9 @@ class Node:
                 f"backward a second time through '{self.op.name}': its values were freed by the first; "
                 "call the first one with retain_graph=True"
             )
-        outputs = tuple([Tensor(buffer, spec) for buffer, spec in zip(self.saved, self.specs, strict=True)])
+        outputs = self.traced
+        if outputs is None:
+            outputs = tuple([Tensor(buffer, spec) for buffer, spec in zip(self.saved, self.specs, strict=True)])
         if _state.grad_enabled:  # the chain rule itself is to be differentiated
             for index, output in enumerate(outputs):
                 output.requires_grad, output._node, output._index = output.dtype.kind == "f", self, index
@@ -239,6 +251,7 @@ class Node:
             self.released = True
             self.inputs = tuple([t if t is None else t._place() for t in self.inputs])
             self.saved = (None,) * len(self.specs)
+            self.traced = None
         return result
 
 
@@ -459,12 +472,23 @@ def is_grad_enabled() -> bool:
 
 
 @contextlib.contextmanager
-def record() -> Iterator[list[Call]]:
-    """Collects every operation that runs in this thread inside the `with` block, in order."""
-    before = _state.recorder
+def record(effects: list[Callable[[], None]] | None = None) -> Iterator[list[Call]]:
+    """Collects every operation that runs in this thread inside the `with` block, in order.
+
+    With a list for `effects` what is to happen at each run beside the operations (see `each_run`) is collected there.
+    """
+    before = _state.recorder, _state.effects
     calls: list[Call] = []
-    _state.recorder = calls
+    _state.recorder, _state.effects = calls, effects
     try:
         yield calls
     finally:
-        _state.recorder = before
+        _state.recorder, _state.effects = before
+
+
+def each_run(effect: Callable[[], None]) -> None:
+    """Does what must be done anew in every run, beside operations: now, or before each run of what is being traced."""
+    if _state.effects is None:
+        effect()
+    else:
+        _state.effects.append(effect)

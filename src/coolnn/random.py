@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .autograd import each_run
 from .spec import int64
 from .tensor import Tensor, from_numpy
 
@@ -69,7 +70,13 @@ def next_state() -> Tensor:
     >>> cool.random.next_state().tolist(), cool.random.next_state().tolist()
     ([7, 0], [7, 1])
     """
-    return from_numpy(np.array(_draw(), np.uint64).view(int64))
+    state = np.empty(2, np.uint64)
+
+    def draw() -> None:
+        state[:] = _draw()
+
+    each_run(draw)
+    return from_numpy(state.view(int64))
 
 
 def generator() -> np.random.Generator:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import autograd, nn, ops, optim, random
+from .. import autograd, nn, ops, optim
 from ..spec import Spec
 from ..tensor import Tensor, from_numpy, meta
 from .graph import trace
@@ -24,21 +24,21 @@ def _as_tensor(data: Any) -> Tensor:
     return data if isinstance(data, Tensor) else from_numpy(np.asarray(data))
 
 
-class _Shapes:
-    """Programs by the specs of their inputs."""
+class _Kept:
+    """The programs used last, by what they were made for."""
 
-    def __init__(self, make: Callable[[tuple[Spec, ...]], Program]) -> None:
-        self._make = make
-        self._programs: OrderedDict[tuple[Spec, ...], Program] = OrderedDict()
+    def __init__(self) -> None:
+        self._programs: OrderedDict[Any, Program] = OrderedDict()
 
-    def __getitem__(self, specs: tuple[Spec, ...]) -> Program:
-        program = self._programs.get(specs)
+    def get(self, key: Any, make: Callable[[], Program]) -> Program:
+        """The program for a key, made if it is not there."""
+        program = self._programs.get(key)
         if program is None:
-            program = self._programs[specs] = self._make(specs)
+            program = self._programs[key] = make()
             if len(self._programs) > _KEPT_SHAPES:
                 self._programs.popitem(last=False)
         else:
-            self._programs.move_to_end(specs)
+            self._programs.move_to_end(key)
         return program
 
 
@@ -47,67 +47,85 @@ class Compiled:
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
-        self._programs = _Shapes(self._program)
+        self._programs = _Kept()
 
-    def _program(self, specs: tuple[Spec, ...]) -> Program:
+    def program(self, spec: Spec) -> Program:
+        """The program for inputs of this shape and type."""
+        return self._programs.get(spec, lambda: self._trace(spec))
+
+    def _trace(self, spec: Spec) -> Program:
         was_training = self.net.training
         self.net.eval()
         try:
             with autograd.no_grad():
-                return Program(trace(lambda x: [self.net(x)], [Tensor(None, spec) for spec in specs]))
+                return Program(trace(lambda x: [self.net(x)], [Tensor(None, spec)]))
         finally:
             self.net.train(was_training)
 
     def __call__(self, x: Any) -> Tensor:
         x = _as_tensor(x)
-        return self._programs[(x.spec,)].run([x])[0]
+        return self.program(x.spec).run([x])[0]
 
     def dump(self, x: Any) -> str:
         """Every step with algorithm, shape, bytes, milliseconds and speed, from one run on `x`."""
         x = _as_tensor(x)
-        return _table(self._programs[(x.spec,)].profile([x]))
+        return _table(self.program(x.spec).profile([x]))
 
 
 class CompiledStep:
-    """A training step (forward, loss, backward, update of the weights) run by one call: `step(x, y)` gives the loss."""
+    """A training step (forward, loss, backward, update of the weights) run by one call: `step(x, y)` gives the loss.
+
+    After a step `output` is what the network gave.
+    """
 
     def __init__(self, net: nn.Module, loss: Loss, optimizer: optim.Optimizer) -> None:
         self.net = net
         self.loss = loss
         self.optimizer = optimizer
-        self.outputs: Tensor | None = None
-        self._draws: list[Tensor] = []
-        self._programs = _Shapes(self._program)
+        self.output: Tensor | None = None
+        self._programs = _Kept()
+        self._learned: list[Tensor] = []
+        self._advanced = False
 
-    def _program(self, specs: tuple[Spec, ...]) -> Program:
+    def _trace(self, specs: tuple[Spec, ...]) -> Program:
         def step(x: Tensor, y: Tensor) -> Sequence[Tensor]:
             output = self.net(x)
             loss = self.loss(output, y)
             parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
             grads = autograd.grad(loss, parameters, allow_unused=True)
-            self.optimizer.apply(dict(zip(map(id, parameters), grads, strict=True)))
+            found = [(p, g) for p, g in zip(parameters, grads, strict=True) if g is not None]
+            self._learned = [parameter for parameter, _ in found]
+            self.optimizer.advance(self._learned)
+            self.optimizer.update(found)
             return loss, output
 
-        with random.placeholders() as draws:
-            program = Program(trace(step, [Tensor(None, spec) for spec in specs]))
-        program.draws = draws
+        self._advanced = True
+        return Program(trace(step, [Tensor(None, spec) for spec in specs]))
+
+    def _ready(self, x: Tensor, y: Tensor) -> Program:
+        # Whatever an update is prepared for beside the learning rate makes another program.
+        settings = tuple(
+            (name, value)
+            for group in self.optimizer.param_groups
+            for name, value in group.items()
+            if name not in ("params", "lr", "initial_lr")
+        )
+        key = (x.spec, y.spec, self.net.training, settings)
+        self._advanced = False
+        program = self._programs.get(key, lambda: self._trace((x.spec, y.spec)))
+        if not self._advanced:
+            self.optimizer.advance(self._learned)
         return program
 
     def __call__(self, x: Any, y: Any) -> Tensor:
         x, y = _as_tensor(x), _as_tensor(y)
-        program = self._programs[(x.spec, y.spec)]
-        self.optimizer.advance()
-        for draw in program.draws:
-            draw.copy_(random.next_state())
-        loss, self.outputs = program.run([x, y])
+        loss, self.output = self._ready(x, y).run([x, y])
         return loss
 
     def dump(self, x: Any, y: Any) -> str:
         """Every step with algorithm, shape, bytes, milliseconds and speed, from one training step on (x, y)."""
         x, y = _as_tensor(x), _as_tensor(y)
-        program = self._programs[(x.spec, y.spec)]
-        self.optimizer.advance()
-        return _table(program.profile([x, y]))
+        return _table(self._ready(x, y).profile([x, y]))
 
 
 def compile(net: nn.Module, input_shape: Sequence[int] | None = None) -> Compiled:
@@ -120,7 +138,7 @@ def compile(net: nn.Module, input_shape: Sequence[int] | None = None) -> Compile
     """
     compiled = Compiled(net)
     if input_shape is not None:
-        compiled._programs[(meta(*input_shape).spec,)]
+        compiled.program(meta(*input_shape).spec)
     return compiled
 
 

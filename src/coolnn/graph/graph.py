@@ -48,12 +48,15 @@ class Step:
 
 
 class Graph:
-    """Inputs, steps and outputs."""
+    """Inputs, steps and outputs, and what else is to be done before each run (drawing random numbers, say)."""
 
-    def __init__(self, inputs: list[Value], steps: list[Step], outputs: list[Value]) -> None:
+    def __init__(
+        self, inputs: list[Value], steps: list[Step], outputs: list[Value], effects: Sequence[Callable[[], None]] = ()
+    ) -> None:
         self.inputs = inputs
         self.steps = steps
         self.outputs = outputs
+        self.effects = effects
 
     def consumers(self) -> dict[Value, list[Step]]:
         """The steps that read each value, in order."""
@@ -99,12 +102,13 @@ def trace(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -
     for tensor in inputs:
         value = values[id(tensor)] = Value(tensor.spec)
         graph_inputs.append(value)
-    with record() as calls:
+    effects: list[Callable[[], None]] = []
+    with record(effects) as calls:
         outputs = function(*inputs)
     keep.append(calls)
     steps = [_step(call, values, value_of) for call in calls]
     graph_outputs = [value for tensor in outputs if (value := value_of(tensor)) is not None]
-    return Graph(graph_inputs, steps, graph_outputs)
+    return Graph(graph_inputs, steps, graph_outputs, effects)
 
 
 def _step(call: Call, values: dict[int, Value], value_of: Callable[[Tensor | None], Value | None]) -> Step:

@@ -13,4 +13,4 @@ def drop_unused(graph: Graph) -> Graph:
         if step.in_place or any(value in wanted for value in step.outputs):
             wanted.update(value for value in step.inputs if value is not None)
             kept.append(step)
-    return Graph(graph.inputs, kept[::-1], graph.outputs)
+    return Graph(graph.inputs, kept[::-1], graph.outputs, graph.effects)

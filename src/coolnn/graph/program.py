@@ -82,6 +82,7 @@ class Program:
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for these inputs, in fresh memory."""
+        self._prepare_run()
         externals, outputs = self._externals(inputs)
         for segment in self._segments:
             segment.run(self._arena, externals)
@@ -89,6 +90,7 @@ class Program:
 
     def profile(self, inputs: Sequence[Tensor]) -> list[StepReport]:
         """Runs once and tells what each step was and took."""
+        self._prepare_run()
         externals, _ = self._externals(inputs)
         seconds = [s for segment in self._segments for s in segment.run(self._arena, externals, True)]
         reports = []
@@ -99,6 +101,10 @@ class Program:
                 StepReport(step.op.name, algorithm, step.outputs[0].spec.shape, cost.macs, cost.bytes, time)
             )
         return reports
+
+    def _prepare_run(self) -> None:
+        for effect in self.graph.effects:
+            effect()
 
     def _externals(self, inputs: Sequence[Tensor]) -> tuple[tuple[_core.Buffer, ...], list[Tensor]]:
         for given, value in zip(inputs, self.graph.inputs, strict=True):

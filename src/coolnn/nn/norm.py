@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import ops
+from ..autograd import each_run
 from ..spec import int64
 from ..tensor import Tensor
 from .module import Module
@@ -35,10 +36,9 @@ class _BatchNorm(Module):
             raise ValueError(f"{type(self).__name__}({self.num_features}) takes {wanted}, not {x.shape}")
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.num_batches_tracked is not None and not self.num_batches_tracked.is_meta:
-            count = self.num_batches_tracked.numpy()
-            count += 1
+            each_run(self._count)
             if self.momentum is None:  # the plain mean over all batches so far
-                momentum = 1.0 / float(count)
+                momentum = 1.0 / float(self.num_batches_tracked.numpy())
         return ops.batch_norm(
             x,
             self.running_mean,
@@ -49,6 +49,11 @@ class _BatchNorm(Module):
             momentum=momentum,
             eps=self.eps,
         )
+
+    def _count(self) -> None:
+        assert self.num_batches_tracked is not None
+        count = self.num_batches_tracked.numpy()
+        count += 1
 
     def extra_repr(self) -> str:
         return (

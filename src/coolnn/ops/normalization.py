@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..autograd import Call, apply, apply_all, is_grad_enabled
+from ..autograd import Call, apply, apply_all, apply_into, is_grad_enabled, no_grad
 from ..spec import Shape, Spec
 from ..tensor import Tensor
 from .axes import as_shape
-from .elementwise import add, div, mul, neg, pow, rsqrt, square, sub
+from .elementwise import add, div, mul, neg, pow, reciprocal, rsqrt, square, sub
 from .op import Array, Case, Op, S, define, function
 from .pool import avg_pool2d
 from .reduce import mean
 from .reduce import sum as sum_over
 from .shape import reshape
+from .update import EMA_STEP
 from .window import need_one_type
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm"]
@@ -274,12 +276,15 @@ LAYER_NORM_GRAD = define(LayerNormGrad)
 # --- public functions ------------------------------------------------------------------------------------------------
 
 
-def _update(running: Tensor | None, value: Array, momentum: float) -> None:
+def _update(running: Tensor | None, value: Tensor, momentum: float) -> None:
     """running := (1 - momentum) · running + momentum · value, in place."""
     if running is not None and not running.is_meta:
-        array = running.numpy()
-        array *= 1 - momentum
-        array += momentum * value
+        apply_into(EMA_STEP, (running, value, _decay(1 - momentum)), (running,))
+
+
+@functools.lru_cache(maxsize=64)
+def _decay(decay: float) -> Tensor:
+    return Tensor.from_array(np.array([decay], np.float32))
 
 
 def _check_running(name: str, x: Tensor, **running: Tensor | None) -> None:
@@ -351,9 +356,10 @@ def batch_norm(
             "use a larger batch or eval()"
         )
     y, average, variance = apply_all(BATCH_NORM, x, weight, bias, eps=float(eps))
-    if not average.is_meta and (running_mean is not None or running_var is not None):
-        _update(running_mean, average.numpy(), momentum)
-        _update(running_var, variance.numpy() * (count / (count - 1)), momentum)
+    if running_mean is not None or running_var is not None:
+        with no_grad():
+            _update(running_mean, average, momentum)
+            _update(running_var, mul(variance, count / (count - 1)), momentum)
     return y
 
 
@@ -393,10 +399,11 @@ def instance_norm(
     if x.ndim < 3 or count < 2:
         raise ValueError(f"instance_norm: each channel needs more than one number, input has shape {x.shape}")
     y, average, rstd = apply_all(GROUP_NORM, x, weight, bias, num_groups=x.shape[1], eps=float(eps))
-    if not average.is_meta and (running_mean is not None or running_var is not None):
-        variance = rstd.numpy() ** -2.0 - eps
-        _update(running_mean, average.numpy().mean(axis=0), momentum)
-        _update(running_var, variance.mean(axis=0) * (count / (count - 1)), momentum)
+    if running_mean is not None or running_var is not None:
+        with no_grad():
+            _update(running_mean, mean(average, 0), momentum)
+            variance = mean(sub(reciprocal(square(rstd)), eps), 0)
+            _update(running_var, mul(variance, count / (count - 1)), momentum)
     return y
 
 

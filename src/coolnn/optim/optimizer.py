@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -31,8 +31,10 @@ class Optimizer:
     def __init__(self, parameters: Parameters, **defaults: Any) -> None:
         self.defaults = defaults
         self.param_groups: list[Group] = []
-        self._last: tuple[tuple[float, ...], Tensor] | None = None
-        self.state: dict[int, dict[str, Any]] = {}  # by the id of the parameter, which the groups keep alive
+        # By the id of the parameter, which the groups keep alive:
+        self.state: dict[int, dict[str, Any]] = {}
+        self._group_of: dict[int, Group] = {}
+        self._hyper: dict[int, tuple[Array, Tensor]] = {}
         given: list[Any] = list(parameters)
         if not given:
             raise ValueError("there are no parameters to optimize; pass net.parameters()")
@@ -60,6 +62,7 @@ class Optimizer:
         made = {"params": params, **self.defaults, **{k: v for k, v in group.items() if k != "params"}}
         self._check(made)
         self.param_groups.append(made)
+        self._group_of.update((id(parameter), made) for parameter in params)
 
     def _check(self, group: Group) -> None:
         """Raises ValueError for settings out of range."""
@@ -78,20 +81,34 @@ class Optimizer:
 
     def step(self, grad_scale: float = 1.0) -> None:
         """Changes every parameter that has a gradient; gradients are multiplied by `grad_scale` on the way."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    state = self.state.setdefault(id(parameter), {})
-                    self._update(parameter, parameter.grad, state, group, grad_scale)
+        found = [(p, p.grad) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        self.advance([parameter for parameter, _ in found], grad_scale)
+        self.update(found)
 
-    def _update(self, parameter: Tensor, grad: Tensor, state: dict[str, Any], group: Group, scale: float) -> None:
+    def advance(self, parameters: Sequence[Tensor], grad_scale: float = 1.0) -> None:
+        """Counts a step for these parameters and sets the numbers that change from step to step (learning rate)."""
+        for parameter in parameters:
+            key = id(parameter)
+            numbers = self._numbers(self.state.setdefault(key, {}), self._group_of[key], grad_scale)
+            known = self._hyper.get(key)
+            if known is None:
+                array: Array = np.array(numbers, float32)
+                self._hyper[key] = (array, Tensor.from_array(array))
+            else:
+                known[0][:] = numbers
+
+    def update(self, found: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Changes parameters by their gradients, with the numbers that `advance` has set."""
+        for parameter, grad in found:
+            key = id(parameter)
+            self._update(parameter, grad, self.state[key], self._group_of[key], self._hyper[key][1])
+
+    def _numbers(self, state: dict[str, Any], group: Group, scale: float) -> tuple[float, ...]:
+        """What changes from step to step, and so cannot be an attribute that a kernel is prepared for."""
+        return group["lr"], scale
+
+    def _update(self, parameter: Tensor, grad: Tensor, state: dict[str, Any], group: Group, hyper: Tensor) -> None:
         raise NotImplementedError
-
-    def _hyper(self, *values: float) -> Tensor:
-        """The numbers of a step that change from step to step; attributes are what a kernel is prepared for."""
-        if self._last is None or self._last[0] != values:  # mostly the same for all parameters
-            self._last = values, Tensor.from_array(np.array(values, float32))
-        return self._last[1]
 
     # --- state -------------------------------------------------------------------------------------------------------
 
@@ -193,16 +210,17 @@ class SGD(Optimizer):
                 f"momentum={group['momentum']}, dampening={group['dampening']}"
             )
 
-    def _update(self, parameter: Tensor, grad: Tensor, state: dict[str, Any], group: Group, scale: float) -> None:
+    def _update(self, parameter: Tensor, grad: Tensor, state: dict[str, Any], group: Group, hyper: Tensor) -> None:
         first, buffer = False, None
         if group["momentum"] != 0:
             buffer = state.get("momentum_buffer")
             if buffer is None:
-                first, buffer = True, _zeros_like(parameter)
+                # b = momentum 0 + g is what the first step asks for anyway, unless g is to be dampened.
+                first, buffer = group["dampening"] != 0, _zeros_like(parameter)
                 state["momentum_buffer"] = buffer
         apply_into(
             update.SGD_STEP,
-            (parameter, grad, buffer, self._hyper(group["lr"], scale)),
+            (parameter, grad, buffer, hyper),
             (parameter,) if buffer is None else (parameter, buffer),
             momentum=float(group["momentum"]),
             dampening=float(group["dampening"]),
@@ -237,15 +255,19 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def _update(self, parameter: Tensor, grad: Tensor, state: dict[str, Any], group: Group, scale: float) -> None:
-        if not state:
-            state.update(step=0, exp_avg=_zeros_like(parameter), exp_avg_sq=_zeros_like(parameter))
-        state["step"] = step = int(state["step"]) + 1
+    def _numbers(self, state: dict[str, Any], group: Group, scale: float) -> tuple[float, ...]:
+        state["step"] = step = int(state.get("step", 0)) + 1
+        beta1, beta2 = (float(beta) for beta in group["betas"])
+        return group["lr"], scale, 1 - beta1**step, 1 - beta2**step
+
+    def _update(self, parameter: Tensor, grad: Tensor, state: dict[str, Any], group: Group, hyper: Tensor) -> None:
+        if "exp_avg" not in state:
+            state.update(exp_avg=_zeros_like(parameter), exp_avg_sq=_zeros_like(parameter))
         beta1, beta2 = (float(beta) for beta in group["betas"])
         average, square = state["exp_avg"], state["exp_avg_sq"]
         apply_into(
             update.ADAM_STEP,
-            (parameter, grad, average, square, self._hyper(group["lr"], scale, 1 - beta1**step, 1 - beta2**step)),
+            (parameter, grad, average, square, hyper),
             (parameter, average, square),
             beta1=beta1,
             beta2=beta2,
@@ -311,7 +333,7 @@ class RMSprop(Optimizer):
         if not 0 <= group["alpha"] < 1:
             raise ValueError(f"alpha must lie in [0, 1), not {group['alpha']}")
 
-    def _update(self, parameter: Tensor, grad: Tensor, state: dict[str, Any], group: Group, scale: float) -> None:
+    def _update(self, parameter: Tensor, grad: Tensor, state: dict[str, Any], group: Group, hyper: Tensor) -> None:
         if "square_avg" not in state:
             state["square_avg"] = _zeros_like(parameter)
         if group["momentum"] != 0 and "momentum_buffer" not in state:
@@ -320,7 +342,7 @@ class RMSprop(Optimizer):
         outputs = (parameter, state["square_avg"])
         apply_into(
             update.RMSPROP_STEP,
-            (parameter, grad, state["square_avg"], buffer, self._hyper(group["lr"], scale)),
+            (parameter, grad, state["square_avg"], buffer, hyper),
             outputs if buffer is None else (*outputs, buffer),
             alpha=float(group["alpha"]),
             eps=float(group["eps"]),
