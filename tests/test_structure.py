@@ -15,7 +15,7 @@ FLOORS = [
     {"tensor", "autograd", "ops", "random"},
     {"options", "gradcheck", "files"},
     {"nn", "optim"},
-    {"models", "data"},
+    {"models", "data", "graph"},
     {"formats"},
     {"train"},
     {"tasks"},

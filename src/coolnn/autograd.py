@@ -308,7 +308,7 @@ class _Walk:
         while self.heap:
             node = heapq.heappop(self.heap)[1]
             grads = self.pending.pop(node)
-            numbers = True
+            numbers = node.traced is None  # in a trace there are no numbers
             for index, grad in enumerate(grads):
                 if grad is not None:
                     grads[index] = grad = _run_hooks(node.hooks.get(index), grad)

@@ -164,8 +164,6 @@ def _table(reports: Sequence[StepReport]) -> str:
     for r in reports:
         speed = f"{2e-9 * r.macs / r.seconds:8.1f}" if r.macs and r.seconds else " " * 8
         shape = "x".join(map(str, r.shape)) or "1"
-        lines.append(
-            f"{r.op:24} {r.algorithm:24} {shape:24} {r.bytes / 2**20:8.2f} {r.seconds * 1e3:9.3f} {speed}"
-        )
+        lines.append(f"{r.op:24} {r.algorithm:24} {shape:24} {r.bytes / 2**20:8.2f} {r.seconds * 1e3:9.3f} {speed}")
     total = sum(r.seconds for r in reports)
     return "\n".join([*lines, f"{'total':74} {'':8} {total * 1e3:8.3f}"])

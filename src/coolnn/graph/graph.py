@@ -107,7 +107,7 @@ def trace(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -
         outputs = function(*inputs)
     keep.append(calls)
     steps = [_step(call, values, value_of) for call in calls]
-    graph_outputs = [value for tensor in outputs if (value := value_of(tensor)) is not None]
+    graph_outputs = [found for tensor in outputs if (found := value_of(tensor)) is not None]
     return Graph(graph_inputs, steps, graph_outputs, effects)
 
 

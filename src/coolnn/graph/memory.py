@@ -12,9 +12,12 @@ _ALIGNMENT = 64
 # Operations that read and write element by element: the result may lie where the first input of its size lay, if
 # that input is not needed any more.
 ELEMENTWISE = frozenset(
-    "add sub mul div maximum minimum neg abs exp log sqrt rsqrt square relu relu6 leaky_relu sigmoid tanh silu gelu "
-    "hardswish softplus clip relu_grad relu6_grad leaky_relu_grad sigmoid_grad tanh_grad silu_grad gelu_grad "
-    "hardswish_grad softplus_grad clip_grad dropout_grad channel_affine".split()
+    [
+        *("add", "sub", "mul", "div", "maximum", "minimum", "neg", "abs", "exp", "log", "sqrt", "rsqrt", "square"),
+        *("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hardswish", "softplus", "clip"),
+        *("relu_grad", "relu6_grad", "leaky_relu_grad", "sigmoid_grad", "tanh_grad", "silu_grad", "gelu_grad"),
+        *("hardswish_grad", "softplus_grad", "clip_grad", "dropout_grad", "channel_affine"),
+    ]
 )
 
 
@@ -39,7 +42,9 @@ def plan_memory(graph: Graph, aliases: dict[Value, Value], workspaces: list[int]
     """
     outside = {*graph.inputs, *graph.outputs, *graph.externals()}
     root = _share_in_place(graph, aliases, outside)
-    first, last, size = {}, {}, {}
+    first: dict[Value, int] = {}
+    last: dict[Value, int] = {}
+    size: dict[Value, int] = {}
     for number, step in enumerate(graph.steps):
         for value in (*step.inputs, *step.outputs):
             if value is None or root(value) in outside:
@@ -91,12 +96,12 @@ class _Roots:
 
 def _share_in_place(graph: Graph, aliases: dict[Value, Value], outside: set[Value]) -> _Roots:
     root = _Roots()
-    for value, source in aliases.items():
+    for alias, source in aliases.items():
         # A result of the whole graph has memory of its own, which then serves what it is another name for.
-        if value in outside and root(source) not in outside:
-            root.join(source, value)
+        if alias in outside and root(source) not in outside:
+            root.join(source, alias)
         else:
-            root.join(value, source)
+            root.join(alias, source)
     last_use: dict[Value, int] = {}
     for number, step in enumerate(graph.steps):
         for value in (*step.inputs, *step.outputs):
@@ -105,11 +110,11 @@ def _share_in_place(graph: Graph, aliases: dict[Value, Value], outside: set[Valu
     for number, step in enumerate(graph.steps):
         if step.in_place or step.op.name not in ELEMENTWISE or root(step.outputs[0]) in outside:
             continue
-        source = _dying_input(step, number, root, last_use, outside)
-        if source is not None:
+        dying = _dying_input(step, number, root, last_use, outside)
+        if dying is not None:
             end = max(last_use[root(step.outputs[0])], number)
-            root.join(step.outputs[0], source)
-            last_use[root(source)] = end
+            root.join(step.outputs[0], dying)
+            last_use[root(dying)] = end
     return root
 
 

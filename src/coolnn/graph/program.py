@@ -40,10 +40,11 @@ class Program:
             for step, ready in zip(graph.steps, prepared, strict=True)
             if ready.alias and step.inputs[0] is not None
         }
-        workspaces = [ready.kernel.workspace_bytes if ready.kernel else 0 for ready in prepared]
-        self.layout = plan_memory(graph, aliases, workspaces)
+        self.workspaces = [ready.kernel.workspace_bytes if ready.kernel else 0 for ready in prepared]
+        self.layout = plan_memory(graph, aliases, self.workspaces)
         self.outside = graph.externals()
-        self.external_values = list(dict.fromkeys([*graph.inputs, *graph.outputs, *self.outside]))
+        roots = [self.layout.root(value) for value in graph.outputs]
+        self.external_values = list(dict.fromkeys([*graph.inputs, *roots, *self.outside]))
         self._numbers = {value: i for i, value in enumerate(self.external_values)}
         self._arena = _core.Buffer(max(self.layout.size, 64))
         self._segments: list[_core.Plan | _ReferenceStep] = []
@@ -97,9 +98,7 @@ class Program:
         for (step, algorithm), time in zip(self._steps, seconds, strict=True):
             specs = tuple(None if v is None else v.spec for v in step.inputs)
             cost = step.op.cost(specs, tuple(v.spec for v in step.outputs), **step.attributes)
-            reports.append(
-                StepReport(step.op.name, algorithm, step.outputs[0].spec.shape, cost.macs, cost.bytes, time)
-            )
+            reports.append(StepReport(step.op.name, algorithm, step.outputs[0].spec.shape, cost.macs, cost.bytes, time))
         return reports
 
     def _prepare_run(self) -> None:
@@ -111,16 +110,15 @@ class Program:
             if given.spec != value.spec:
                 raise ValueError(f"this program was compiled for an input {value.spec}, not {given.spec}")
         buffers: dict[Value, Any] = dict(zip(self.graph.inputs, (t._buffer for t in inputs), strict=True))
-        outputs = []
-        for value in self.graph.outputs:
-            if value.tensor is not None or value in buffers:
-                outputs.append(Tensor(value.tensor._buffer if value.tensor else buffers[value], value.spec))
-            else:
-                buffers[value] = _core.Buffer(value.spec.nbytes)
-                outputs.append(Tensor(buffers[value], value.spec))
         for value in self.outside:
             assert value.tensor is not None
             buffers[value] = value.tensor._buffer
+        outputs = []
+        for value in self.graph.outputs:
+            root = self.layout.root(value)
+            if root not in buffers:
+                buffers[root] = _core.Buffer(value.spec.nbytes)
+            outputs.append(Tensor(buffers[root], value.spec))
         return tuple([buffers[value] for value in self.external_values]), outputs
 
 

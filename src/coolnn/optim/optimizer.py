@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd import apply_into
 from ..ops import update
 from ..spec import float32
-from ..tensor import Tensor
+from ..tensor import Array, Tensor
 
 Group = dict[str, Any]
 Parameters = Iterable[Tensor] | Iterable[Mapping[str, Any]]
