@@ -279,12 +279,12 @@ LAYER_NORM_GRAD = define(LayerNormGrad)
 def _update(running: Tensor | None, value: Tensor, momentum: float) -> None:
     """running := (1 - momentum) · running + momentum · value, in place."""
     if running is not None and not running.is_meta:
-        apply_into(EMA_STEP, (running, value, _decay(1 - momentum)), (running,))
+        apply_into(EMA_STEP, (running, value, _decay(1 - momentum, running.dtype)), (running,))
 
 
 @functools.lru_cache(maxsize=64)
-def _decay(decay: float) -> Tensor:
-    return Tensor.from_array(np.array([decay], np.float32))
+def _decay(decay: float, dtype: np.dtype[Any]) -> Tensor:
+    return Tensor.from_array(np.array([decay], dtype))
 
 
 def _check_running(name: str, x: Tensor, **running: Tensor | None) -> None:
