@@ -36,6 +36,7 @@ def test_examples(name):
     report = []
     for example in finder.find(module, name, globs={}):
         registered = set(coolnn.ops.OPS)
+        coolnn.manual_seed(0)
         runner.run(example, out=report.append, clear_globs=True)
         for added in set(coolnn.ops.OPS) - registered:  # what an example registers is gone after it
             if isinstance(getattr(coolnn.ops, added, None), OpFunction):

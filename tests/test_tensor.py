@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import coolnn as cool
-from coolnn.ops.elementwise import _PROMOTION
+from coolnn.ops.operands import PROMOTION
 
-DTYPES = list(_PROMOTION)
+DTYPES = list(PROMOTION)
 shapes = hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4)
 
 

@@ -4,6 +4,7 @@ Names, argument order and meaning are those of PyTorch's functional API wherever
 """
 
 from .activation import *
+from .arithmetic import *
 from .conv import *
 from .dropout import *
 from .elementwise import *
@@ -21,6 +22,7 @@ from .op import S as S
 from .op import Sample as Sample
 from .op import define as define
 from .op import function as function
+from .operands import *
 from .pad import *
 from .pool import *
 from .reduce import *

@@ -11,8 +11,10 @@ import numpy as np
 from ..autograd import Call, apply
 from ..spec import Spec
 from ..tensor import Operand, Tensor
-from .elementwise import as_tensor, cast, erf_array, real, where
+from .arithmetic import where
+from .elementwise import erf_array
 from .op import Array, Case, Op, S, define, function
+from .operands import as_tensor, cast, real
 
 __all__ = ["gelu", "hardswish", "leaky_relu", "relu", "relu6", "sigmoid", "silu", "softplus", "tanh"]
 

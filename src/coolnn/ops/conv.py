@@ -14,7 +14,7 @@ import numpy as np
 from ..autograd import Call, apply
 from ..spec import Shape, Spec
 from ..tensor import Tensor
-from .elementwise import add
+from .arithmetic import add
 from .op import Array, Case, Op, S, define, function
 from .pad import pad
 from .reduce import sum as sum_over

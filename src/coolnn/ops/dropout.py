@@ -8,8 +8,8 @@ from .. import random
 from ..autograd import Call, apply
 from ..spec import Spec, boolean, int64, logical_order, storage_order
 from ..tensor import Operand, Tensor
-from .elementwise import cast, real
 from .op import Array, Case, Op, S, define, function
+from .operands import cast, real
 
 __all__ = ["dropout"]
 

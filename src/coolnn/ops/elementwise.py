@@ -1,124 +1,34 @@
-"""Broadcast arithmetic, comparisons and the functions of one number."""
+"""Functions of one number, for each element."""
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from ..autograd import Call, apply
-from ..spec import Shape, Spec, boolean, float32, float64, int32, int64, uint8
-from ..tensor import Operand, Tensor, from_numpy, tensor
-from .axes import broadcast_shapes
+from ..spec import Spec
+from ..tensor import Operand, Tensor, from_numpy
 from .op import Array, Case, Op, S, define, function
+from .operands import as_tensor, real
 
 __all__ = [
     "abs",
-    "add",
-    "cast",
     "clip",
     "cos",
-    "div",
-    "eq",
     "erf",
     "exp",
     "floor",
-    "ge",
-    "gt",
-    "le",
     "log",
-    "lt",
-    "maximum",
-    "minimum",
-    "mul",
-    "ne",
     "neg",
-    "pow",
     "reciprocal",
     "rsqrt",
     "sign",
     "sin",
     "sqrt",
     "square",
-    "sub",
-    "where",
 ]
-
-# --- operands: anything that is or becomes a tensor, brought to one type ----------------------------------------------
-
-# Where two types meet, the result has the one further to the right.
-_PROMOTION = {dtype: order for order, dtype in enumerate((boolean, uint8, int32, int64, float32, float64))}
-_KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}
-
-
-def promote(*tensors: Tensor) -> np.dtype[Any]:
-    """The type that tensors take together, as in PyTorch: one without axes only counts if its kind is a higher one."""
-    dtypes = [t.dtype for t in tensors if t.shape]
-    kind = max((_KINDS[d.kind] for d in dtypes), default=-1)
-    dtypes += [t.dtype for t in tensors if not t.shape and _KINDS[t.dtype.kind] > kind]
-    return max(dtypes, key=_PROMOTION.__getitem__)
-
-
-@functools.lru_cache(maxsize=1024)
-def _cached_scalar(value: float, dtype: np.dtype[Any]) -> Tensor:
-    return from_numpy(np.array(value, dtype))
-
-
-def scalar(value: float, dtype: np.dtype[Any]) -> Tensor:
-    """A Python number as a tensor without axes that goes with tensors of `dtype`."""
-    if isinstance(value, float):
-        if dtype.kind != "f":
-            dtype = float32
-        if value == 0.0 and math.copysign(1.0, value) < 0.0:  # the cache would take it for +0
-            return from_numpy(np.array(value, dtype))
-    elif dtype.kind == "b" and not isinstance(value, bool):
-        dtype = int64
-    elif dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
-        raise OverflowError(f"{value} does not fit {dtype.name}, the type of the tensor beside it; use .long() there")
-    return _cached_scalar(value, dtype)
-
-
-def as_tensor(x: Operand) -> Tensor:
-    """The operand as a tensor; raises TypeError that names what cannot be one."""
-    if isinstance(x, Tensor):
-        return x
-    if isinstance(x, np.ndarray | np.generic | int | float):
-        return tensor(x)
-    raise TypeError(f"an operand is a tensor, a number or a NumPy array, not {type(x).__name__}: {x!r}")
-
-
-def pair(a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
-    """Two operands as tensors of one type."""
-    if isinstance(a, Tensor):
-        if not isinstance(b, Tensor):
-            b = _beside(b, a)
-    elif isinstance(b, Tensor):
-        a = _beside(a, b)
-    else:
-        a, b = as_tensor(a), as_tensor(b)
-    if a.spec.dtype == b.spec.dtype:
-        return a, b
-    dtype = promote(a, b)
-    return cast(a, dtype), cast(b, dtype)
-
-
-def _beside(x: Operand, other: Tensor) -> Tensor:
-    """An operand that is not a tensor yet, beside one that is: a number takes its type where it can."""
-    if isinstance(x, np.generic):
-        x = x.item()
-    return scalar(x, other.spec.dtype) if isinstance(x, int | float) else as_tensor(x)
-
-
-def real(x: Operand) -> Tensor:
-    """The operand as a tensor of real numbers; whole numbers become float32."""
-    x = as_tensor(x)
-    return x if x.spec.dtype.kind == "f" else cast(x, float32)
-
-
-# --- functions of one number -----------------------------------------------------------------------------------------
 
 UnaryRule = Callable[[Tensor, Tensor], Tensor]
 
@@ -318,7 +228,7 @@ def erf(x: Operand) -> Tensor:
     return apply(ERF, real(x))
 
 
-# --- limits and types ------------------------------------------------------------------------------------------------
+# --- limits ----------------------------------------------------------------------------------------------------------
 
 
 class Clip(Op):
@@ -360,26 +270,8 @@ class ClipGrad(Op):
         return apply(CLIP_GRAD, grad, call.inputs[1], **call.attributes), None
 
 
-class Cast(Op):
-    """The same numbers in another type."""
-
-    name = "cast"
-    onnx = "Cast"
-    saves_inputs = ()
-
-    def infer(self, x: Spec, dtype: str) -> Spec:
-        return Spec(x.shape, np.dtype(dtype))
-
-    def reference(self, x: Array, dtype: str) -> Array:
-        return x.astype(dtype)
-
-    def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
-        return (cast(grad, call.inputs[0].dtype),)
-
-
 CLIP = define(Clip)
 CLIP_GRAD = define(ClipGrad)
-CAST = define(Cast)
 
 
 @function(
@@ -401,368 +293,3 @@ def clip(x: Operand, min: float | None = None, max: float | None = None) -> Tens
     x = as_tensor(x)
     number = float if x.dtype.kind == "f" else (lambda v: v)
     return apply(CLIP, x, min=None if min is None else number(min), max=None if max is None else number(max))
-
-
-@function(Case(S(2, 3, 5, 7), "float64"), Case(S(9, kind="integers", low=-9, high=9), "float32", gradient=False))
-def cast(x: Operand, dtype: Any) -> Tensor:
-    """The same numbers as another type; the tensor itself where it has the type already.
-
-    Toward whole numbers the fraction is dropped; a boolean is whether the number is not 0. Raises TypeError for types
-    that tensors do not have.
-
-    >>> import coolnn as cool
-    >>> cool.ops.cast(cool.tensor([1.9, -1.9]), cool.int64).tolist()
-    [1, -1]
-    """
-    x = as_tensor(x)
-    wanted = np.dtype(dtype)
-    if wanted == x.spec.dtype:
-        return x
-    if wanted not in _PROMOTION:
-        raise TypeError(f"tensors have no type {wanted}; choose from " + ", ".join(d.name for d in _PROMOTION))
-    return apply(CAST, x, dtype=wanted.name)
-
-
-# --- functions of two numbers ----------------------------------------------------------------------------------------
-
-BinaryRule = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-def unbroadcast(grad: Tensor, shape: Shape) -> Tensor:
-    """Sums a gradient over the axes along which an operand of `shape` was repeated."""
-    if grad.spec.shape == shape:
-        return grad
-    extra = grad.ndim - len(shape)
-    repeated = [i for i, n in enumerate(grad.shape) if i < extra or (shape[i - extra] == 1 and n != 1)]
-    return (grad.sum(tuple(repeated)) if repeated else grad).reshape(shape)
-
-
-class Binary(Op):
-    """A function of two numbers, for each pair of elements, with broadcasting.
-
-    `left` and `right` are (rule, reads): rule(grad, a, b) gives that operand's gradient before it is summed back to the
-    operand's shape, and `reads` names the operands whose numbers it looks at.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        reference: Callable[[Array, Array], Array],
-        left: tuple[BinaryRule, str],
-        right: tuple[BinaryRule, str],
-        onnx: str,
-    ) -> None:
-        self.name, self.onnx = name, onnx
-        self._reference = reference
-        self._rules = (left[0], right[0])
-        self._saves = {
-            (a, b): tuple(i for i, letter in enumerate("ab") if letter in left[1] * a + right[1] * b)
-            for a in (False, True)
-            for b in (False, True)
-        }
-        self.saves_inputs = self._saves[True, True]
-
-    def saves(self, needs: tuple[bool, ...]) -> tuple[int, ...]:
-        return self._saves[needs]  # type: ignore[index]  # two operands
-
-    def infer(self, a: Spec, b: Spec) -> Spec:
-        return Spec(broadcast_shapes(a.shape, b.shape), a.dtype)
-
-    def reference(self, a: Array, b: Array) -> Array:
-        return self._reference(a, b)
-
-    def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        a, b = call.inputs
-        return (
-            unbroadcast(self._rules[0](grad, a, b), a.spec.shape) if call.needs[0] else None,
-            unbroadcast(self._rules[1](grad, a, b), b.spec.shape) if call.needs[1] else None,
-        )
-
-
-def _share(grad: Tensor, loser: Tensor) -> Tensor:
-    """What one operand of maximum or minimum gets: all where it won, half where both are equal, nothing where it lost.
-
-    `loser` is 1 where the operand lost, 0.5 where the operands are equal.
-    """
-    return grad * (1.0 - loser)
-
-
-def _lost(a: Tensor, b: Tensor) -> Tensor:
-    """1 where a < b, 0.5 where a = b, else 0."""
-    return cast(a < b, a.dtype) + cast(eq(a, b), a.dtype) * 0.5
-
-
-def _pow_left(grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return grad * where(eq(b, 0), 0.0, b * pow(a, b - 1))
-
-
-def _pow_right(grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    # At a = 0 the function 0^b is constant for b > 0, while the logarithm is infinite.
-    flat = cast(eq(a, 0), a.dtype) * cast(b >= 0, a.dtype)
-    return grad * where(flat > 0, 0.0, pow(a, b) * log(a))
-
-
-ADD = define(Binary("add", np.add, (lambda g, a, b: g, ""), (lambda g, a, b: g, ""), "Add"))
-SUB = define(Binary("sub", np.subtract, (lambda g, a, b: g, ""), (lambda g, a, b: -g, ""), "Sub"))
-MUL = define(Binary("mul", np.multiply, (lambda g, a, b: g * b, "b"), (lambda g, a, b: g * a, "a"), "Mul"))
-DIV = define(
-    Binary("div", np.true_divide, (lambda g, a, b: g / b, "b"), (lambda g, a, b: -(g * a) / b.square(), "ab"), "Div")
-)
-POW = define(Binary("pow", np.power, (_pow_left, "ab"), (_pow_right, "ab"), "Pow"))
-MAXIMUM = define(
-    Binary(
-        "maximum",
-        np.maximum,
-        (lambda g, a, b: _share(g, _lost(a, b)), "ab"),
-        (lambda g, a, b: _share(g, _lost(b, a)), "ab"),
-        "Max",
-    )
-)
-MINIMUM = define(
-    Binary(
-        "minimum",
-        np.minimum,
-        (lambda g, a, b: _share(g, _lost(b, a)), "ab"),
-        (lambda g, a, b: _share(g, _lost(a, b)), "ab"),
-        "Min",
-    )
-)
-
-
-class Comparison(Op):
-    """A question about two numbers, for each pair of elements, with broadcasting; the answers are booleans."""
-
-    saves_inputs = ()
-
-    def __init__(self, name: str, reference: Callable[[Array, Array], Array], onnx: str | None = None) -> None:
-        self.name, self.onnx = name, onnx
-        self._reference = reference
-
-    def infer(self, a: Spec, b: Spec) -> Spec:
-        return Spec(broadcast_shapes(a.shape, b.shape), boolean)
-
-    def reference(self, a: Array, b: Array) -> Array:
-        return self._reference(a, b)
-
-
-EQ = define(Comparison("eq", np.equal, "Equal"))
-NE = define(Comparison("ne", np.not_equal))
-LT = define(Comparison("lt", np.less, "Less"))
-LE = define(Comparison("le", np.less_equal, "LessOrEqual"))
-GT = define(Comparison("gt", np.greater, "Greater"))
-GE = define(Comparison("ge", np.greater_equal, "GreaterOrEqual"))
-
-
-class Where(Op):
-    """a where a condition holds, else b."""
-
-    name = "where"
-    onnx = "Where"
-    saves_inputs = (0,)
-
-    def infer(self, condition: Spec, a: Spec, b: Spec) -> Spec:
-        return Spec(broadcast_shapes(condition.shape, a.shape, b.shape), a.dtype)
-
-    def reference(self, condition: Array, a: Array, b: Array) -> Array:
-        return np.where(condition, a, b)
-
-    def vjp(self, call: Call, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
-        condition, a, b = call.inputs
-        return (
-            None,
-            unbroadcast(where(condition, grad, 0.0), a.shape) if call.needs[1] else None,
-            unbroadcast(where(condition, 0.0, grad), b.shape) if call.needs[2] else None,
-        )
-
-
-WHERE = define(Where)
-
-_PAIRS = (
-    Case(S(2, 3, 5, 7), S(2, 3, 5, 7)),
-    Case(S(2, 3, 5, 7), S(3, 1, 1)),
-    Case(S(2, 3, 5, 7), S(7)),
-    Case(S(4, 1), S(1, 5)),
-    Case(S(), S(3, 4)),
-    Case(S(0, 4), S(4)),
-)
-_SUMS = (*_PAIRS, Case(S(9), 2.5))
-_DIVISIONS = (
-    Case(S(2, 3, 5, 7), S(2, 3, 5, 7, kind="uniform", low=0.5, high=2.0)),
-    Case(S(2, 3, 5, 7), S(3, 1, 1, kind="uniform", low=0.5, high=2.0)),
-    Case(S(4, 1), S(1, 5, kind="uniform", low=-2.0, high=-0.5)),
-    Case(S(9), 2.5),
-)
-_POWERS = (
-    Case(S(3, 4, kind="uniform", low=0.2, high=2.0), S(3, 4)),
-    Case(S(2, 3, 5, 7, kind="uniform", low=0.2, high=2.0), S(3, 1, 1)),
-    Case(S(9), 2),
-    Case(S(9), 3),
-    Case(S(9, kind="uniform", low=0.2, high=2.0), 0.5),
-)
-_QUESTIONS = (
-    Case(S(2, 3, 5, 7, kind="integers", low=-2, high=3), S(3, 1, 1, kind="integers", low=-2, high=3), gradient=False),
-    Case(S(9), 0.0, gradient=False),
-)
-
-
-@function(*_SUMS, torch="add")
-def add(a: Operand, b: Operand) -> Tensor:
-    """a + b with broadcasting.
-
-    >>> import coolnn as cool
-    >>> cool.ops.add(cool.tensor([1.0, 2.0]), 1).tolist()
-    [2.0, 3.0]
-    """
-    return apply(ADD, *pair(a, b))
-
-
-@function(*_SUMS, torch="sub")
-def sub(a: Operand, b: Operand) -> Tensor:
-    """a - b with broadcasting.
-
-    >>> import coolnn as cool
-    >>> cool.ops.sub(1, cool.tensor([1.0, 2.0])).tolist()
-    [0.0, -1.0]
-    """
-    return apply(SUB, *pair(a, b))
-
-
-@function(*_SUMS, torch="mul")
-def mul(a: Operand, b: Operand) -> Tensor:
-    """a · b, element by element, with broadcasting.
-
-    >>> import coolnn as cool
-    >>> cool.ops.mul(cool.tensor([1.0, 2.0]), 3).tolist()
-    [3.0, 6.0]
-    """
-    return apply(MUL, *pair(a, b))
-
-
-@function(*_DIVISIONS, torch="div")
-def div(a: Operand, b: Operand) -> Tensor:
-    """a / b with broadcasting; whole numbers give float32.
-
-    >>> import coolnn as cool
-    >>> cool.ops.div(cool.tensor([1, 2]), 4).tolist()
-    [0.25, 0.5]
-    """
-    a, b = pair(a, b)
-    return apply(DIV, real(a), real(b))
-
-
-@function(*_POWERS, torch="pow")
-def pow(a: Operand, b: Operand) -> Tensor:
-    """a to the power b with broadcasting: nan for a negative base with a broken exponent.
-
-    >>> import coolnn as cool
-    >>> cool.ops.pow(cool.tensor([2.0, 3.0]), 2).tolist()
-    [4.0, 9.0]
-    """
-    if isinstance(b, int | float) and b == 2 and isinstance(a, Tensor):
-        return square(a)
-    return apply(POW, *pair(a, b))
-
-
-@function(*_PAIRS, torch="maximum")
-def maximum(a: Operand, b: Operand) -> Tensor:
-    """The larger of a and b with broadcasting (nan if one is); where they are equal each gets half the gradient.
-
-    >>> import coolnn as cool
-    >>> cool.ops.maximum(cool.tensor([1.0, 5.0]), cool.tensor([3.0, 2.0])).tolist()
-    [3.0, 5.0]
-    """
-    return apply(MAXIMUM, *pair(a, b))
-
-
-@function(*_PAIRS, torch="minimum")
-def minimum(a: Operand, b: Operand) -> Tensor:
-    """The smaller of a and b with broadcasting (nan if one is); where they are equal each gets half the gradient.
-
-    >>> import coolnn as cool
-    >>> cool.ops.minimum(cool.tensor([1.0, 5.0]), cool.tensor([3.0, 2.0])).tolist()
-    [1.0, 2.0]
-    """
-    return apply(MINIMUM, *pair(a, b))
-
-
-@function(*_QUESTIONS, torch="eq")
-def eq(a: Operand, b: Operand) -> Tensor:
-    """Whether a equals b, as booleans, with broadcasting.
-
-    >>> import coolnn as cool
-    >>> cool.ops.eq(cool.tensor([1, 2]), 2).tolist()
-    [False, True]
-    """
-    return apply(EQ, *pair(a, b))
-
-
-@function(*_QUESTIONS, torch="ne")
-def ne(a: Operand, b: Operand) -> Tensor:
-    """Whether a differs from b, as booleans, with broadcasting.
-
-    >>> import coolnn as cool
-    >>> cool.ops.ne(cool.tensor([1, 2]), 2).tolist()
-    [True, False]
-    """
-    return apply(NE, *pair(a, b))
-
-
-@function(*_QUESTIONS, torch="lt")
-def lt(a: Operand, b: Operand) -> Tensor:
-    """Whether a < b, as booleans, with broadcasting.
-
-    >>> import coolnn as cool
-    >>> cool.ops.lt(cool.tensor([1, 2]), 2).tolist()
-    [True, False]
-    """
-    return apply(LT, *pair(a, b))
-
-
-@function(*_QUESTIONS, torch="le")
-def le(a: Operand, b: Operand) -> Tensor:
-    """Whether a <= b, as booleans, with broadcasting.
-
-    >>> import coolnn as cool
-    >>> cool.ops.le(cool.tensor([1, 2, 3]), 2).tolist()
-    [True, True, False]
-    """
-    return apply(LE, *pair(a, b))
-
-
-@function(*_QUESTIONS, torch="gt")
-def gt(a: Operand, b: Operand) -> Tensor:
-    """Whether a > b, as booleans, with broadcasting.
-
-    >>> import coolnn as cool
-    >>> cool.ops.gt(cool.tensor([1, 2, 3]), 2).tolist()
-    [False, False, True]
-    """
-    return apply(GT, *pair(a, b))
-
-
-@function(*_QUESTIONS, torch="ge")
-def ge(a: Operand, b: Operand) -> Tensor:
-    """Whether a >= b, as booleans, with broadcasting.
-
-    >>> import coolnn as cool
-    >>> cool.ops.ge(cool.tensor([1, 2, 3]), 2).tolist()
-    [False, True, True]
-    """
-    return apply(GE, *pair(a, b))
-
-
-@function(
-    Case(S(2, 3, 5, 7, kind="boolean"), S(2, 3, 5, 7), S(2, 3, 5, 7)),
-    Case(S(5, kind="boolean"), S(4, 1), S(4, 5)),
-    Case(S(3, 4, kind="boolean"), S(3, 4), 0.0),
-    torch="where",
-)
-def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
-    """a where the condition holds, else b, with broadcasting.
-
-    >>> import coolnn as cool
-    >>> x = cool.tensor([-1.0, 2.0])
-    >>> cool.ops.where(x > 0, x, 0).tolist()
-    [0.0, 2.0]
-    """
-    return apply(WHERE, cast(condition, boolean), *pair(a, b))

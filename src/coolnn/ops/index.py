@@ -13,8 +13,8 @@ from ..autograd import Call, apply
 from ..spec import Shape, Spec, int64
 from ..tensor import Operand, Tensor, from_numpy
 from .axes import broadcast_shapes, one_axis
-from .elementwise import as_tensor
 from .op import Array, Case, Op, S, define, function
+from .operands import as_tensor
 from .shape import cut, flip, permute, reshape
 
 __all__ = ["gather", "getitem", "index_select", "take"]

@@ -11,8 +11,8 @@ from ..autograd import Call, apply
 from ..spec import Spec
 from ..tensor import Operand, Tensor
 from .axes import broadcast_shapes
-from .elementwise import pair, unbroadcast
 from .op import Array, Case, Op, S, define, function
+from .operands import pair, unbroadcast
 from .reduce import sum as sum_over
 from .shape import reshape
 from .window import need_one_type

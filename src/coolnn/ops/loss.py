@@ -12,9 +12,11 @@ from ..autograd import Call, apply, is_grad_enabled
 from ..spec import Shape, Spec, int64
 from ..tensor import Operand, Tensor, from_numpy
 from .activation import softplus
-from .elementwise import abs, add, as_tensor, cast, clip, eq, mul, ne, neg, real, square, sub, where
+from .arithmetic import add, eq, mul, ne, sub, where
+from .elementwise import abs, clip, neg, square
 from .index import GATHER, TAKE
 from .op import Array, Case, Op, S, define, function
+from .operands import as_tensor, cast, real
 from .reduce import mean
 from .reduce import sum as sum_over
 from .shape import permute, reshape

@@ -12,8 +12,9 @@ import numpy as np
 from ..autograd import Call, apply, apply_all, apply_into, is_grad_enabled, no_grad
 from ..spec import Shape, Spec
 from ..tensor import Tensor
+from .arithmetic import add, div, mul, pow, sub
 from .axes import as_shape
-from .elementwise import add, div, mul, neg, pow, reciprocal, rsqrt, square, sub
+from .elementwise import neg, reciprocal, rsqrt, square
 from .op import Array, Case, Op, S, define, function
 from .pool import avg_pool2d
 from .reduce import mean

@@ -10,9 +10,9 @@ import numpy as np
 from ..autograd import Call, apply
 from ..spec import Shape, Spec, int64
 from ..tensor import Operand, Tensor, from_numpy
-from .elementwise import as_tensor
 from .index import TAKE
 from .op import Array, Case, Op, S, define, function
+from .operands import as_tensor
 from .shape import cut
 
 __all__ = ["pad"]

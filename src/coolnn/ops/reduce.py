@@ -11,9 +11,11 @@ import numpy as np
 from ..autograd import Call, apply
 from ..spec import Shape, Spec, float64, int64
 from ..tensor import Operand, Tensor
+from .arithmetic import eq, ne, pow, where
 from .axes import one_axis, several_axes
-from .elementwise import abs, as_tensor, cast, eq, ne, pow, real, sqrt, square, where
+from .elementwise import abs, sqrt, square
 from .op import Array, Case, Op, S, define, function
+from .operands import as_tensor, cast, real
 
 __all__ = ["amax", "amin", "argmax", "argmin", "mean", "norm", "std", "sum", "var"]
 

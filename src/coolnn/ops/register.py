@@ -9,8 +9,8 @@ from typing import Any, TypeVar, overload
 from ..autograd import Call, apply_all
 from ..spec import Spec
 from ..tensor import Tensor
-from .elementwise import as_tensor
 from .op import OPS, Array, Op, define
+from .operands import as_tensor
 
 __all__ = ["register"]
 

@@ -12,8 +12,8 @@ from ..autograd import Call, apply
 from ..spec import Shape, Spec, storage_order
 from ..tensor import Operand, Tensor
 from .axes import as_shape, broadcast_shapes, fill_shape, one_axis, several_axes
-from .elementwise import as_tensor, cast, promote
 from .op import Array, Case, Op, S, define, function
+from .operands import as_tensor, cast, promote
 
 __all__ = [
     "broadcast_to",

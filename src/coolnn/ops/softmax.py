@@ -10,8 +10,9 @@ from ..autograd import Call, apply
 from ..spec import Spec
 from ..tensor import Operand, Tensor
 from .axes import one_axis
-from .elementwise import exp, real
+from .elementwise import exp
 from .op import Array, Case, Op, S, define, function
+from .operands import real
 from .reduce import sum as sum_over
 
 __all__ = ["log_softmax", "softmax"]

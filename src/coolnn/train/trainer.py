@@ -71,7 +71,7 @@ class Trainer:
     >>> y = np.repeat([0, 1], 4)
     >>> loader = cool.data.Loader(cool.data.ArrayDataset(x, y), batch_size=4, shuffle=True)
     >>> net = cool.nn.Sequential(cool.nn.Flatten(), cool.nn.Linear(16, 2))
-    >>> trainer = cool.Trainer(net, loader, epochs=3, lr=0.1, quiet=True)
+    >>> trainer = cool.Trainer(net, loader, epochs=20, lr=0.1, quiet=True)
     >>> trainer.fit()[-1]["train_accuracy"]
     1.0
     """
