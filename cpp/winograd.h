@@ -67,6 +67,49 @@ struct TileLayout {
   int64_t tile(int64_t index) const { return index / rows * panel + index % rows * WINOGRAD_BLOCK; }
 };
 
+// Fetches what the next chunk will read into the second-level cache, a little at a time while products keep the
+// arithmetic units busy. What does not fit its list of pieces is left to be fetched when it is needed.
+class Prefetcher {
+ public:
+  // The patches of size x size pixels under the tiles [begin, end), whose corners lie (top, left) outside of the tiles'.
+  void add(const TileGrid& grid, const float* x, int64_t height, int64_t width, int64_t channels, int64_t begin,
+           int64_t end, int64_t size, int64_t top, int64_t left) {
+    while (begin < end) {
+      const int64_t image = begin / (grid.rows * grid.columns), row = begin / grid.columns % grid.rows;
+      const int64_t column = begin % grid.columns, count = std::min(end - begin, grid.columns - column);
+      const int64_t x0 = std::max<int64_t>(0, column * grid.size - left);
+      const int64_t x1 = std::min(width, (column + count - 1) * grid.size - left + size);
+      const int64_t y0 = std::max<int64_t>(0, row * grid.size - top);
+      const int64_t y1 = std::min(height, row * grid.size - top + size);
+      for (int64_t y = y0; y < y1 && x0 < x1 && pieces_ < PIECES; y++) {
+        const float* line = x + ((image * height + y) * width) * channels;
+        piece_[pieces_++] = {line + x0 * channels, line + x1 * channels};
+        lines_ += (x1 - x0) * channels / FLOATS + 1;
+      }
+      begin += count;
+    }
+  }
+  // To be called once after everything was added, then step() so many times.
+  void spread_over(int64_t steps) { lines_a_step_ = lines_ / steps + 1; }
+  void step() {
+    for (int64_t n = 0; n < lines_a_step_ && current_ < pieces_; n++) {
+      Piece& piece = piece_[current_];
+      __builtin_prefetch(piece.begin, 0, 2);
+      piece.begin += FLOATS;
+      if (piece.begin >= piece.end) current_++;
+    }
+  }
+
+ private:
+  static constexpr int PIECES = 96, FLOATS = 16;  // a cache line
+  struct Piece {
+    const float *begin, *end;
+  };
+  Piece piece_[PIECES];
+  int pieces_ = 0, current_ = 0;
+  int64_t lines_ = 0, lines_a_step_ = 0;
+};
+
 // Calls f(chunk, following, slot) for every chunk; `slot` < slots names scratch memory that no other call uses
 // meanwhile, and `following` is the chunk that this caller will work on next, or -1. At most `slots` threads take part.
 template <class F> void for_chunks(int64_t slots, int64_t chunks, F&& f) {

@@ -3,9 +3,8 @@
 // Two schedules. With few channels the transformed weights are made once and every thread goes through chunks of tiles
 // alone, each small enough that the transformed tiles stay in the second-level cache from beginning to end. With many
 // channels it is the weights that are large: then a chunk is much larger, all threads work on it together, and each
-// panel of weights is transformed in the cache just before the one product that it takes part in.
-#include <cstring>
-
+// panel of weights is transformed in the cache just before the one product that it takes part in. Such a chunk does not
+// fit the caches of a core, so it is written past them, which spares reading its memory before it is overwritten.
 #include "winograd.h"
 
 namespace coolnn {
@@ -37,10 +36,10 @@ class WinogradCorrelation : public Kernel {
   int64_t even_rows(int64_t tiles) const { return ceil_div(tiles, ceil_div(tiles, table_.rows)); }
 
   void transform_input(const float* x, int64_t begin, int64_t end, float* v, const TileLayout& layout,
-                       int64_t origin) const {
+                       int64_t origin, bool stream) const {
     grid_.each(begin, end, [&](int64_t tile, int64_t image, int64_t row, int64_t column) {
       f_.input(s_.picture(x, image), row - s_.top, column - s_.left, v + layout.tile(tile - origin), layout.point,
-               layout.block());
+               layout.block(), stream);
     });
   }
 
@@ -55,16 +54,17 @@ class WinogradCorrelation : public Kernel {
     });
   }
 
-  void pack(const float* weights, int64_t panel, int64_t channel, float* packed) const {
+  void pack(const float* weights, int tap, int64_t panel, int64_t channel, int64_t channels, float* packed) const {
     const int64_t outputs = s_.rotated ? s_.c : s_.k, inputs = s_.rotated ? s_.k : s_.c;
-    table_.pack(weights, outputs, inputs, s_.rotated, panel * table_.columns, columns(panel), channel, packed);
+    table_.pack(weights, outputs, inputs, s_.rotated, tap, panel * table_.columns, columns(panel), channel, channels,
+                packed);
   }
 
   void multiply(const float* v, const TileLayout& v_layout, int64_t tiles, const float* u, int columns, float* m,
-                const TileLayout& m_layout) const {
+                const TileLayout& m_layout, bool stream) const {
     for (int64_t panel = 0; panel * v_layout.rows < tiles; panel++)
       table_.multiply(int(std::min(v_layout.rows, tiles - panel * v_layout.rows)), columns, v + panel * v_layout.panel,
-                      v_layout.block(), u, m + panel * m_layout.panel, m_layout.block(), v_layout.blocks);
+                      v_layout.block(), u, m + panel * m_layout.panel, m_layout.block(), v_layout.blocks, stream);
   }
 
   const Correlation s_;
@@ -92,17 +92,25 @@ class PrivateChunks final : public WinogradCorrelation {
     const TileLayout v_layout = input_layout(), m_layout = product_layout();
     float* const scratch = weights + weights_size();
     const int64_t chunk_tiles = chunk_panels_ * rows_;
-    for_chunks(slots_, ceil_div(grid_.tiles, chunk_tiles), [&](int64_t chunk, int64_t, int64_t slot) {
+    for_chunks(slots_, ceil_div(grid_.tiles, chunk_tiles), [&](int64_t chunk, int64_t following, int64_t slot) {
       float* const v = scratch + slot * (v_layout.size + m_layout.size);
       float* const m = v + v_layout.size;
       const int64_t begin = chunk * chunk_tiles, end = std::min(begin + chunk_tiles, grid_.tiles);
-      transform_input(a.in(0), begin, end, v, v_layout, begin);
+      transform_input(a.in(0), begin, end, v, v_layout, begin, false);
+      Prefetcher prefetcher;
+      if (following >= 0) {
+        const int64_t first = following * chunk_tiles, last = std::min(first + chunk_tiles, grid_.tiles);
+        prefetcher.add(grid_, a.in(0), s_.h, s_.w, s_.c, first, last, f_.points, s_.top, s_.left);
+        prefetcher.spread_over(panels_ * points_);
+      }
       for (int64_t panel = 0; panel < panels_; panel++) {
         const float* const u = weights + panel * panel_size();
         const int width = columns(panel);
-        for (int64_t point = 0; point < points_; point++)
+        for (int64_t point = 0; point < points_; point++) {
           multiply(v + point * v_layout.point, v_layout, end - begin, u + point * input_channels_ * width, width,
-                   m + point * m_layout.point, m_layout);
+                   m + point * m_layout.point, m_layout, false);
+          prefetcher.step();
+        }
         const int64_t first = panel * table_.columns;
         transform_output(m, m_layout, s_.rotated ? nullptr : a.in(2), a.out(0), begin, end, begin, first,
                          std::min<int64_t>(width, s_.k - first));
@@ -123,7 +131,7 @@ class PrivateChunks final : public WinogradCorrelation {
       const int64_t panel = task / blocks, channel = task % blocks * WINOGRAD_BLOCK;
       const int width = columns(panel);
       alignas(64) float packed[WINOGRAD_BLOCK * 9 * 32];
-      pack(weights, panel, channel, packed);
+      for (int tap = 0; tap < 9; tap++) pack(weights, tap, panel, channel, WINOGRAD_BLOCK, packed);
       f_.weights(packed, WINOGRAD_BLOCK, width, 0, f_.points, to + panel * panel_size() + channel * width,
                  input_channels_ * width);
     });
@@ -156,7 +164,7 @@ class SharedChunks final : public WinogradCorrelation {
     for (int64_t begin = 0; begin < grid_.tiles; begin += chunk_tiles_) {
       const int64_t tiles = std::min(chunk_tiles_, grid_.tiles - begin);
       parallel_range(tiles, rows_, [&](int64_t from, int64_t to) {
-        transform_input(a.in(0), begin + from, begin + to, v, v_layout, begin);
+        transform_input(a.in(0), begin + from, begin + to, v, v_layout, begin, true);
       });
       for_chunks(slots_, panels_ * f_.points, [&](int64_t task, int64_t, int64_t slot) {
         const int64_t panel = task / f_.points, row = task % f_.points;
@@ -175,13 +183,12 @@ class SharedChunks final : public WinogradCorrelation {
   TileLayout product_layout() const { return {ceil_div(chunk_tiles_, rows_), rows_, s_.k, f_.points}; }
   int64_t packed_panel() const { return input_channels_ * 9 * table_.columns; }
   int64_t packed_size() const { return panels_ * packed_panel(); }
-  int64_t weights_size() const { return f_.points * input_channels_ * table_.columns; }
+  int64_t weights_point() const { return input_channels_ * table_.columns + STAGGER; }
+  int64_t weights_size() const { return f_.points * weights_point(); }
 
   void pack_all(const float* weights, float* packed) const {
-    const int64_t blocks = input_channels_ / WINOGRAD_BLOCK;
-    parallel_for(panels_ * blocks, [&](int64_t task, int) {
-      const int64_t panel = task / blocks, channel = task % blocks * WINOGRAD_BLOCK;
-      pack(weights, panel, channel, packed + panel * packed_panel() + channel * 9 * columns(panel));
+    parallel_for(panels_ * 9, [&](int64_t task, int) {
+      pack(weights, int(task % 9), task / 9, 0, input_channels_, packed + task / 9 * packed_panel());
     });
   }
 
@@ -189,12 +196,12 @@ class SharedChunks final : public WinogradCorrelation {
   void products(const float* packed, int64_t panel, int64_t row, float* u, const float* v, const TileLayout& v_layout,
                 int64_t tiles, float* m, const TileLayout& m_layout) const {
     const int width = columns(panel);
-    f_.weights(packed, input_channels_, width, int(row), 1, u, input_channels_ * width);
+    f_.weights(packed, input_channels_, width, int(row), 1, u, weights_point());
     float* const target = m + panel * (table_.columns / WINOGRAD_BLOCK) * m_layout.block();
     for (int64_t i = 0; i < f_.points; i++) {
       const int64_t point = row * f_.points + i;
-      multiply(v + point * v_layout.point, v_layout, tiles, u + i * input_channels_ * width, width,
-               target + point * m_layout.point, m_layout);
+      multiply(v + point * v_layout.point, v_layout, tiles, u + i * weights_point(), width,
+               target + point * m_layout.point, m_layout, true);
     }
   }
 

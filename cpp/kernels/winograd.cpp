@@ -53,7 +53,7 @@ template <int N> static void find_border(const WinogradPicture& p, int64_t top, 
 
 // M d MT of one vector of channels: M::COLUMNS squared places in, M::ROWS squared out.
 template <class M, class Patch>
-static INLINE void spread(const Patch& patch, int64_t channel, float* to, ptrdiff_t point_stride) {
+static INLINE void spread(const Patch& patch, int64_t channel, float* to, ptrdiff_t point_stride, bool streaming) {
   constexpr int N = M::COLUMNS;
   vf half[M::ROWS][N];
 #pragma GCC unroll 8
@@ -70,13 +70,16 @@ static INLINE void spread(const Patch& patch, int64_t channel, float* to, ptrdif
     vf result[M::ROWS];
     paired_rows<M>(half[i], result);
 #pragma GCC unroll 8
-    for (int j = 0; j < M::ROWS; j++) store(to + (i * M::ROWS + j) * point_stride, result[j]);
+    for (int j = 0; j < M::ROWS; j++) {
+      if (streaming) stream(to + (i * M::ROWS + j) * point_stride, result[j]);
+      else store(to + (i * M::ROWS + j) * point_stride, result[j]);
+    }
   }
 }
 
 // The transform of all channels of a patch; M is BT (for inputs) or A (for gradients of outputs). `STEP` is how far the
 // next patch lies to the right: its new columns are fetched while this one is computed.
-template <class M, int STEP>
+template <class M, int STEP, bool STREAMING>
 static void spread_tile(const WinogradPicture& p, int64_t top, int64_t left, float* to, ptrdiff_t point_stride,
                         ptrdiff_t block_stride) {
   constexpr int N = M::COLUMNS;
@@ -94,16 +97,28 @@ static void spread_tile(const WinogradPicture& p, int64_t top, int64_t left, flo
 #pragma GCC unroll 8
           for (int j = 0; j < STEP; j++) prefetch(next + i * row_stride + j * p.channels);
       }
-      spread<M>(patch, c, to + c / BLOCK * block_stride + c % BLOCK, point_stride);
+      spread<M>(patch, c, to + c / BLOCK * block_stride + c % BLOCK, point_stride, STREAMING);
     }
   } else {
     for (int64_t c = 0; c < whole; c += VL)
-      spread<M>(border, c, to + c / BLOCK * block_stride + c % BLOCK, point_stride);
+      spread<M>(border, c, to + c / BLOCK * block_stride + c % BLOCK, point_stride, STREAMING);
   }
   // The rest of the last block: the last channels, then zeros.
   for (int64_t c = whole; c % BLOCK != 0 || c < p.channels; c += VL) {
     const int lanes = c < p.channels ? int(p.channels - c) : 0;
-    spread<M>(PartialPatch<N>{border, lanes}, lanes ? c : 0, to + c / BLOCK * block_stride + c % BLOCK, point_stride);
+    spread<M>(PartialPatch<N>{border, lanes}, lanes ? c : 0, to + c / BLOCK * block_stride + c % BLOCK, point_stride, STREAMING);
+  }
+}
+
+// Streaming takes whole cache lines, so it needs vectors as long as a line.
+template <class M, int STEP>
+static void spread_tile(const WinogradPicture& picture, int64_t top, int64_t left, float* to, ptrdiff_t point_stride,
+                        ptrdiff_t block_stride, bool streaming) {
+  if (VL == BLOCK && streaming) {
+    spread_tile<M, STEP, true>(picture, top, left, to, point_stride, block_stride);
+    stream_fence();
+  } else {
+    spread_tile<M, STEP, false>(picture, top, left, to, point_stride, block_stride);
   }
 }
 
@@ -150,7 +165,7 @@ static void output_tile(const float* from, ptrdiff_t point_stride, ptrdiff_t blo
       continue;
     }
     const vf shift = bias ? load(bias + first + c) : zero();
-    if (streaming)
+    if (VL == BLOCK && streaming)
       gather<F>(source, point_stride, [&](int i, int j, vf value) INLINE_LAMBDA {
         if (i < rows && j < columns) stream(target + i * row_stride + j * all_channels, value + shift);
       });
@@ -200,8 +215,8 @@ static void transform_weights(const float* packed, int64_t channels, int columns
 }
 
 template <class F>
-static void weight_gradient(const float* from, ptrdiff_t point_stride, int parts, ptrdiff_t part_stride, float* to,
-                            ptrdiff_t tap_stride, int64_t channels) {
+static void weight_gradient(const float* from, ptrdiff_t point_stride, float* to, ptrdiff_t tap_stride,
+                            int64_t channels) {
   using M = Transposed<WeightMatrix<F>>;
   constexpr int N = F::POINTS;
   for (int64_t c = 0; c < channels; c += VL) {
@@ -210,11 +225,7 @@ static void weight_gradient(const float* from, ptrdiff_t point_stride, int parts
     for (int j = 0; j < N; j++) {
       vf column[N], result[3];
 #pragma GCC unroll 8
-      for (int i = 0; i < N; i++) {
-        const float* source = from + (i * N + j) * point_stride + c;
-        column[i] = load(source);
-        for (int part = 1; part < parts; part++) column[i] += load(source + part * part_stride);
-      }
+      for (int i = 0; i < N; i++) column[i] = load(from + (i * N + j) * point_stride + c);
       paired_columns<M>(column, result);
 #pragma GCC unroll 3
       for (int i = 0; i < 3; i++) half[i][j] = result[i];

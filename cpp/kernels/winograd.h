@@ -24,11 +24,11 @@ struct WinogradTransforms {
   int points;   // n
 
   // BT d B of the n x n patch at (top, left), zero outside of the picture, and A d AT of an m x m patch. Every 16
-  // channels go to a block of `to`; what is missing in the last block is zero.
+  // channels go to a block of `to`; what is missing in the last block is zero. `stream` writes past the caches.
   void (*input)(const WinogradPicture& picture, int64_t top, int64_t left, float* to, ptrdiff_t point_stride,
-                ptrdiff_t block_stride);
+                ptrdiff_t block_stride, bool stream);
   void (*gradient)(const WinogradPicture& picture, int64_t top, int64_t left, float* to, ptrdiff_t point_stride,
-                   ptrdiff_t block_stride);
+                   ptrdiff_t block_stride, bool stream);
   // AT m A + bias of one tile's channels [first, first + channels), to a picture of height x width x all_channels, cut
   // off at its border. bias may be null; `stream` writes past the caches (`to` aligned, whole blocks).
   void (*output)(const float* from, ptrdiff_t point_stride, ptrdiff_t block_stride, const float* bias, float* to,
@@ -37,9 +37,9 @@ struct WinogradTransforms {
   // G w GT, its rows [row, row + rows), of packed weights [channels][9][columns] to [point][channels][columns].
   void (*weights)(const float* packed, int64_t channels, int columns, int row, int rows, float* to,
                   ptrdiff_t point_stride);
-  // GT u G of the sum over `parts` of `channels` neighbouring accumulators to the nine taps of a weight gradient.
-  void (*weight_gradient)(const float* from, ptrdiff_t point_stride, int parts, ptrdiff_t part_stride, float* to,
-                          ptrdiff_t tap_stride, int64_t channels);
+  // GT u G of `channels` neighbouring sums to the nine taps of a weight gradient.
+  void (*weight_gradient)(const float* from, ptrdiff_t point_stride, float* to, ptrdiff_t tap_stride,
+                          int64_t channels);
 };
 
 struct WinogradTable {
@@ -47,18 +47,19 @@ struct WinogradTable {
   int columns;  // output channels in a panel of weights: 16 or 32; the last panel may have 16
   int rows;     // most tiles in a panel
 
-  // Weights O, 3, 3, I of the output channels [first, first + columns) to packed [16][9][columns], from the input
-  // channel `channel` on; rotate: the roles of O and I change and the taps are turned by 180 degrees.
-  void (*pack)(const float* weights, int64_t outputs, int64_t inputs, bool rotate, int64_t first, int columns,
-               int64_t channel, float* packed);
+  // One tap of weights O, 3, 3, I of the output channels [first, first + columns) to packed [channels][9][columns],
+  // from the input channel `channel` on, `channels` of them (a multiple of 16); rotate: the roles of O and I change
+  // and the taps are turned by 180 degrees.
+  void (*pack)(const float* weights, int64_t outputs, int64_t inputs, bool rotate, int tap, int64_t first, int columns,
+               int64_t channel, int64_t channels, float* packed);
   // m[tile][column] = sum over channels of v[tile][channel] * u[channel][column], for the first `tiles` tiles of a
-  // panel; block strides are the distances of blocks of 16 channels in v and m.
+  // panel; block strides are the distances of blocks of 16 channels in v and m. `stream` writes m past the caches.
   void (*multiply)(int tiles, int columns, const float* v, ptrdiff_t v_block, const float* u, float* m,
-                   ptrdiff_t m_block, int64_t blocks);
+                   ptrdiff_t m_block, int64_t blocks, bool stream);
   // sum[k][c] (+)= sum over tiles of d[tile][k] * v[tile][c]: 16 k, `channels` c (a multiple of 16) in blocks that
-  // lie v_block apart.
+  // lie v_block apart. What will be needed later is fetched meanwhile, as many blocks of 16 floats as there are tiles.
   void (*accumulate)(const float* d, const float* v, ptrdiff_t v_block, int tiles, float* sum, ptrdiff_t sum_stride,
-                     int64_t channels, bool add);
+                     int64_t channels, bool add, const float* later_d, const float* later_v);
 };
 
 }  // namespace coolnn

@@ -9,7 +9,7 @@ constexpr int BLOCK = WINOGRAD_BLOCK;
 
 template <int ROWS, int VECTORS>
 static void multiply_panel(const float* __restrict v, ptrdiff_t v_block, const float* __restrict u,
-                           float* __restrict m, ptrdiff_t m_block, int64_t blocks) {
+                           float* __restrict m, ptrdiff_t m_block, int64_t blocks, bool streaming) {
   constexpr int COLUMNS = VECTORS * VL;
   constexpr int AHEAD = BLOCK * COLUMNS;  // weights are fetched one block of channels ahead
   vf sum[ROWS][VECTORS];
@@ -40,10 +40,15 @@ static void multiply_panel(const float* __restrict v, ptrdiff_t v_block, const f
 #pragma GCC unroll 16
   for (int t = 0; t < ROWS; t++)
 #pragma GCC unroll 4
-    for (int k = 0; k < VECTORS; k++) store(m + k * VL / BLOCK * m_block + t * BLOCK + k * VL % BLOCK, sum[t][k]);
+    for (int k = 0; k < VECTORS; k++) {
+      float* const to = m + k * VL / BLOCK * m_block + t * BLOCK + k * VL % BLOCK;
+      if (VL == BLOCK && streaming) stream(to, sum[t][k]);
+      else store(to, sum[t][k]);
+    }
+  if (VL == BLOCK && streaming) stream_fence();
 }
 
-using MultiplyPanel = void (*)(const float*, ptrdiff_t, const float*, float*, ptrdiff_t, int64_t);
+using MultiplyPanel = void (*)(const float*, ptrdiff_t, const float*, float*, ptrdiff_t, int64_t, bool);
 
 template <int VECTORS, int ROWS> static INLINE MultiplyPanel panel_of(int tiles) {
   if constexpr (ROWS == 1) return multiply_panel<1, VECTORS>;
@@ -51,10 +56,10 @@ template <int VECTORS, int ROWS> static INLINE MultiplyPanel panel_of(int tiles)
 }
 
 void multiply(int tiles, int columns, const float* v, ptrdiff_t v_block, const float* u, float* m, ptrdiff_t m_block,
-              int64_t blocks) {
+              int64_t blocks, bool stream) {
   const MultiplyPanel panel = columns == PANEL_COLUMNS ? panel_of<PANEL_VECTORS, PANEL_ROWS>(tiles)
                                                        : panel_of<BLOCK / VL, PANEL_ROWS>(tiles);
-  panel(v, v_block, u, m, m_block, blocks);
+  panel(v, v_block, u, m, m_block, blocks, stream);
 }
 
 // ---- sum of dT * v over tiles: ROWS of the 16 gradient channels of a block by VECTORS vectors of input channels.
@@ -62,7 +67,8 @@ void multiply(int tiles, int columns, const float* v, ptrdiff_t v_block, const f
 constexpr int SUM_VECTORS = REGISTERS / 8;  // with six rows this fills three quarters of the registers
 
 template <int ROWS, int VECTORS>
-static void accumulate_rows(const float* d, const float* const* v, int tiles, float* sum, ptrdiff_t stride, bool add) {
+static void accumulate_rows(const float* d, const float* const* v, int tiles, float* sum, ptrdiff_t stride, bool add,
+                            const float* later) {
   vf total[ROWS][VECTORS];
   const float* input[VECTORS];
 #pragma GCC unroll 4
@@ -76,6 +82,7 @@ static void accumulate_rows(const float* d, const float* const* v, int tiles, fl
     vf x[VECTORS];
 #pragma GCC unroll 4
     for (int k = 0; k < VECTORS; k++) x[k] = load(input[k] + t * BLOCK);
+    prefetch_l2(later + t * BLOCK);
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++) {
       const vf g = broadcast(d[t * BLOCK + r]);
@@ -92,24 +99,25 @@ static void accumulate_rows(const float* d, const float* const* v, int tiles, fl
 // The next VECTORS vectors of v and their sums, for all 16 rows.
 template <int VECTORS>
 static void accumulate_columns(const float* d, const float* v, ptrdiff_t v_block, int tiles, float* sum,
-                               ptrdiff_t stride, int64_t channel, bool add) {
+                               ptrdiff_t stride, int64_t channel, bool add, const float* later_d,
+                               const float* later_v) {
   const float* vectors[VECTORS];
   for (int k = 0; k < VECTORS; k++)
     vectors[k] = v + (channel + k * VL) / BLOCK * v_block + (channel + k * VL) % BLOCK;
   float* const to = sum + channel;
-  accumulate_rows<6, VECTORS>(d, vectors, tiles, to, stride, add);
-  accumulate_rows<5, VECTORS>(d + 6, vectors, tiles, to + 6 * stride, stride, add);
-  accumulate_rows<5, VECTORS>(d + 11, vectors, tiles, to + 11 * stride, stride, add);
+  accumulate_rows<6, VECTORS>(d, vectors, tiles, to, stride, add, later_d);
+  accumulate_rows<5, VECTORS>(d + 6, vectors, tiles, to + 6 * stride, stride, add, later_v);
+  accumulate_rows<5, VECTORS>(d + 11, vectors, tiles, to + 11 * stride, stride, add, d);
 }
 
 void accumulate(const float* d, const float* v, ptrdiff_t v_block, int tiles, float* sum, ptrdiff_t sum_stride,
-                int64_t channels, bool add) {
+                int64_t channels, bool add, const float* later_d, const float* later_v) {
   int64_t c = 0;
   for (; c + SUM_VECTORS * VL <= channels; c += SUM_VECTORS * VL)
-    accumulate_columns<SUM_VECTORS>(d, v, v_block, tiles, sum, sum_stride, c, add);
+    accumulate_columns<SUM_VECTORS>(d, v, v_block, tiles, sum, sum_stride, c, add, later_d, later_v);
   for (; c + 2 * VL <= channels; c += 2 * VL)
-    accumulate_columns<2>(d, v, v_block, tiles, sum, sum_stride, c, add);
-  for (; c < channels; c += VL) accumulate_columns<1>(d, v, v_block, tiles, sum, sum_stride, c, add);
+    accumulate_columns<2>(d, v, v_block, tiles, sum, sum_stride, c, add, later_d, later_v);
+  for (; c < channels; c += VL) accumulate_columns<1>(d, v, v_block, tiles, sum, sum_stride, c, add, later_d, later_v);
 }
 
 // ---- packing of weights
@@ -145,31 +153,30 @@ static INLINE vf load_up_to(const float* p, int64_t n) {
   return n >= VL ? load(p) : n > 0 ? load_partial(p, int(n)) : zero();
 }
 
-void pack_weights(const float* weights, int64_t outputs, int64_t inputs, bool rotate, int64_t first, int columns,
-                  int64_t channel, float* packed) {
+void pack_weights(const float* weights, int64_t outputs, int64_t inputs, bool rotate, int tap, int64_t first,
+                  int columns, int64_t channel, int64_t channels, float* packed) {
   const int64_t output_stride = 9 * inputs;
-  for (int tap = 0; tap < 9; tap++) {
-    if (rotate) {
-      for (int c = 0; c < BLOCK; c++)
-        for (int k = 0; k < columns; k += VL) {
-          const float* row = weights + (channel + c) * output_stride + (8 - tap) * inputs + first + k;
-          const int64_t left = channel + c < outputs ? inputs - first - k : 0;
-          store(packed + (c * 9 + tap) * columns + k, load_up_to(row, left));
-        }
-      continue;
+  float* const to = packed + tap * columns;
+  if (rotate) {
+    for (int64_t c = 0; c < channels; c++) {
+      const float* row = weights + (channel + c) * output_stride + (8 - tap) * inputs + first;
+      const int64_t left = channel + c < outputs ? inputs - first : 0;
+      for (int k = 0; k < columns; k += VL) store(to + c * 9 * columns + k, load_up_to(row + k, left - k));
     }
-    for (int k = 0; k < columns; k += VL)
-      for (int c = 0; c < BLOCK; c += VL) {
-        vf x[VL];
+    return;
+  }
+  // Channels run in the inner loop: each row of weights is then read in a stream.
+  for (int k = 0; k < columns; k += VL) {
+    const float* row = weights + (first + k) * output_stride + tap * inputs + channel;
+    for (int64_t c = 0; c < channels; c += VL) {
+      vf x[VL];
 #pragma GCC unroll 16
-        for (int i = 0; i < VL; i++) {
-          const float* row = weights + (first + k + i) * output_stride + tap * inputs + channel + c;
-          x[i] = load_up_to(row, first + k + i < outputs ? inputs - channel - c : 0);
-        }
-        transpose<1>(x);
+      for (int i = 0; i < VL; i++)
+        x[i] = load_up_to(row + i * output_stride + c, first + k + i < outputs ? inputs - channel - c : 0);
+      transpose<1>(x);
 #pragma GCC unroll 16
-        for (int i = 0; i < VL; i++) store(packed + ((c + i) * 9 + tap) * columns + k, x[i]);
-      }
+      for (int i = 0; i < VL; i++) store(to + (c + i) * 9 * columns + k, x[i]);
+    }
   }
 }
 

@@ -11,12 +11,12 @@ constexpr int PANEL_COLUMNS = VL == 16 ? 32 : 16;
 constexpr int PANEL_VECTORS = PANEL_COLUMNS / VL;
 constexpr int PANEL_ROWS = (REGISTERS - 4) / PANEL_VECTORS;
 
-void pack_weights(const float* weights, int64_t outputs, int64_t inputs, bool rotate, int64_t first, int columns,
-                  int64_t channel, float* packed);
+void pack_weights(const float* weights, int64_t outputs, int64_t inputs, bool rotate, int tap, int64_t first,
+                  int columns, int64_t channel, int64_t channels, float* packed);
 void multiply(int tiles, int columns, const float* v, ptrdiff_t v_block, const float* u, float* m, ptrdiff_t m_block,
-              int64_t blocks);
+              int64_t blocks, bool stream);
 void accumulate(const float* d, const float* v, ptrdiff_t v_block, int tiles, float* sum, ptrdiff_t sum_stride,
-                int64_t channels, bool add);
+                int64_t channels, bool add, const float* later_d, const float* later_v);
 
 }  // namespace COOLNN_ISA
 }  // namespace coolnn
