@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import autograd, nn, ops, optim
-from ..spec import Spec
+from ..ops.loss import IGNORED, check_labels
+from ..spec import Spec, int64
 from ..tensor import Tensor, from_numpy, meta
 from .graph import trace
-from .program import Program, StepReport
+from .program import Arena, Program, StepReport
 
 #: Programs kept for different input shapes; the one that was not used for longest goes first.
 _KEPT_SHAPES = 8
@@ -48,6 +49,7 @@ class Compiled:
     def __init__(self, net: nn.Module) -> None:
         self.net = net
         self._programs = _Kept()
+        self._arena = Arena()
 
     def program(self, spec: Spec) -> Program:
         """The program for inputs of this shape and type."""
@@ -58,7 +60,7 @@ class Compiled:
         self.net.eval()
         try:
             with autograd.no_grad():
-                return Program(trace(lambda x: [self.net(x)], [Tensor(None, spec)]))
+                return Program(trace(lambda x: [self.net(x)], [Tensor(None, spec)]), self._arena)
         finally:
             self.net.train(was_training)
 
@@ -78,12 +80,22 @@ class CompiledStep:
     After a step `output` is what the network gave.
     """
 
-    def __init__(self, net: nn.Module, loss: Loss, optimizer: optim.Optimizer) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        loss: Loss,
+        optimizer: optim.Optimizer,
+        clip_norm: float | None = None,
+        average: optim.ExponentialMovingAverage | None = None,
+    ) -> None:
         self.net = net
         self.loss = loss
         self.optimizer = optimizer
+        self.clip_norm = clip_norm
+        self.average = average
         self.output: Tensor | None = None
         self._programs = _Kept()
+        self._arena = Arena()
         self._learned: list[Tensor] = []
         self._advanced = False
 
@@ -93,14 +105,18 @@ class CompiledStep:
             loss = self.loss(output, y)
             parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
             grads = autograd.grad(loss, parameters, allow_unused=True)
-            found = [(p, g) for p, g in zip(parameters, grads, strict=True) if g is not None]
-            self._learned = [parameter for parameter, _ in found]
+            self._learned = [p for p, g in zip(parameters, grads, strict=True) if g is not None]
+            found = [g for g in grads if g is not None]
+            if self.clip_norm is not None:
+                found = optim.clipped(found, self.clip_norm)
             self.optimizer.advance(self._learned)
-            self.optimizer.update(found)
+            self.optimizer.update(zip(self._learned, found, strict=True))
+            if self.average is not None:
+                self.average.update()
             return loss, output
 
         self._advanced = True
-        return Program(trace(step, [Tensor(None, spec) for spec in specs]))
+        return Program(trace(step, [Tensor(None, spec) for spec in specs]), self._arena)
 
     def _ready(self, x: Tensor, y: Tensor) -> Program:
         # Whatever an update is prepared for beside the learning rate makes another program.
@@ -110,7 +126,7 @@ class CompiledStep:
             for name, value in group.items()
             if name not in ("params", "lr", "initial_lr")
         )
-        key = (x.spec, y.spec, self.net.training, settings)
+        key = (x.spec, y.spec, self.net.training, self.optimizer.version, settings)
         self._advanced = False
         program = self._programs.get(key, lambda: self._trace((x.spec, y.spec)))
         if not self._advanced:
@@ -119,7 +135,11 @@ class CompiledStep:
 
     def __call__(self, x: Any, y: Any) -> Tensor:
         x, y = _as_tensor(x), _as_tensor(y)
-        loss, self.output = self._ready(x, y).run([x, y])
+        program = self._ready(x, y)
+        scores = program.graph.outputs[1].spec.shape
+        if y.dtype == int64 and len(scores) > 1:  # labels; a kernel would make them nan where they are no class
+            check_labels("cross_entropy", y.numpy(), y.shape, scores[1], IGNORED)
+        loss, self.output = program.run([x, y])
         return loss
 
     def dump(self, x: Any, y: Any) -> str:
@@ -143,9 +163,16 @@ def compile(net: nn.Module, input_shape: Sequence[int] | None = None) -> Compile
 
 
 def compile_step(
-    net: nn.Module, loss: str | Loss = "cross_entropy", optimizer: optim.Optimizer | None = None
+    net: nn.Module,
+    loss: str | Loss = "cross_entropy",
+    optimizer: optim.Optimizer | None = None,
+    clip_norm: float | None = None,
+    average: optim.ExponentialMovingAverage | None = None,
 ) -> CompiledStep:
     """Makes a training step ready to run by one call; `loss` is "cross_entropy" or a function of (output, target).
+
+    `clip_norm` bounds the joint norm of the gradients; `average` is moved after each update. Raises RuntimeError, when
+    first called, for a network that looks at numbers on the way (`if x.sum() > 0`): such a one runs eagerly only.
 
     >>> import coolnn as cool, numpy as np
     >>> net = cool.models.create("lenet5")
@@ -156,7 +183,7 @@ def compile_step(
         if loss != "cross_entropy":
             raise ValueError(f"there is no loss named {loss!r}; name 'cross_entropy' or pass a function")
         loss = ops.cross_entropy
-    return CompiledStep(net, loss, optimizer or optim.SGD(net.parameters()))
+    return CompiledStep(net, loss, optimizer or optim.SGD(net.parameters()), clip_norm, average)
 
 
 def _table(reports: Sequence[StepReport]) -> str:

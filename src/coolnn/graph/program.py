@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,10 +30,24 @@ class StepReport:
     seconds: float
 
 
+class Arena:
+    """Memory for inner values, as large as the largest of the programs that share it needs; one runs at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._buffer = _core.Buffer(64)
+
+    def of(self, size: int) -> _core.Buffer:
+        """The block, of at least this many bytes."""
+        if self._buffer.nbytes < size:
+            self._buffer = _core.Buffer(size)
+        return self._buffer
+
+
 class Program:
     """Runs a graph: `run(inputs)` gives the outputs. Weights are read where they lie, so changes of them are seen."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, arena: Arena | None = None) -> None:
         self.graph = graph = drop_unused(graph)
         prepared = [_prepare(step) for step in graph.steps]
         aliases = {
@@ -46,7 +61,7 @@ class Program:
         roots = [self.layout.root(value) for value in graph.outputs]
         self.external_values = list(dict.fromkeys([*graph.inputs, *roots, *self.outside]))
         self._numbers = {value: i for i, value in enumerate(self.external_values)}
-        self._arena = _core.Buffer(max(self.layout.size, 64))
+        self._arena = arena or Arena()
         self._segments: list[_core.Plan | _ReferenceStep] = []
         self._steps: list[tuple[Step, str]] = []
         for number, (step, ready) in enumerate(zip(graph.steps, prepared, strict=True)):
@@ -56,7 +71,7 @@ class Program:
     @property
     def bytes(self) -> int:
         """Bytes of the block in which all inner values live."""
-        return self.layout.size
+        return max(self.layout.size, 64)
 
     def _add(self, step: Step, ready: Prepared, workspace: int) -> None:
         inputs = tuple(self._place(value) for value in step.inputs)
@@ -67,7 +82,7 @@ class Program:
             return
         if not self._segments or not isinstance(self._segments[-1], _core.Plan):
             sizes = [value.spec.nbytes for value in self.external_values]
-            self._segments.append(_core.Plan(max(self.layout.size, 64), sizes))
+            self._segments.append(_core.Plan(self.bytes, sizes))
         plan = self._segments[-1]
         assert isinstance(plan, _core.Plan)
         plan.add(ready.kernel, inputs, outputs, workspace)
@@ -83,17 +98,21 @@ class Program:
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for these inputs, in fresh memory."""
-        self._prepare_run()
-        externals, outputs = self._externals(inputs)
-        for segment in self._segments:
-            segment.run(self._arena, externals)
+        with self._arena.lock:
+            self._prepare_run()
+            externals, outputs = self._externals(inputs)
+            block = self._arena.of(self.bytes)
+            for segment in self._segments:
+                segment.run(block, externals)
         return outputs
 
     def profile(self, inputs: Sequence[Tensor]) -> list[StepReport]:
         """Runs once and tells what each step was and took."""
-        self._prepare_run()
-        externals, _ = self._externals(inputs)
-        seconds = [s for segment in self._segments for s in segment.run(self._arena, externals, True)]
+        with self._arena.lock:
+            self._prepare_run()
+            externals, _ = self._externals(inputs)
+            block = self._arena.of(self.bytes)
+            seconds = [s for segment in self._segments for s in segment.run(block, externals, True)]
         reports = []
         for (step, algorithm), time in zip(self._steps, seconds, strict=True):
             specs = tuple(None if v is None else v.spec for v in step.inputs)

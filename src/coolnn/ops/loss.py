@@ -34,6 +34,9 @@ __all__ = [
 
 _REDUCTIONS = ("mean", "sum", "none")
 
+#: The label that counts nothing, unless another one is named; PyTorch's.
+IGNORED = -100
+
 
 def _check_reduction(name: str, reduction: str) -> None:
     if reduction not in _REDUCTIONS:
@@ -127,11 +130,11 @@ def _labels(name: str, scores: Tensor, target: Tensor, weight: Tensor | None, ig
     if labels.ndim != 1:
         labels = reshape(labels, (labels.size,))
     if not labels.is_meta:
-        _check_labels(name, labels.numpy(), target.shape, classes, ignore_index)
+        check_labels(name, labels.numpy(), target.shape, classes, ignore_index)
     return labels
 
 
-def _check_labels(name: str, labels: Array, shape: Shape, classes: int, ignore_index: int) -> None:
+def check_labels(name: str, labels: Array, shape: Shape, classes: int, ignore_index: int) -> None:
     """Raises ValueError that names the first label, and its place in `shape`, that is no class."""
     if labels.view(np.uint64).max(initial=0) < classes or not labels.size:  # as unsigned, negative numbers are huge
         return
@@ -281,7 +284,7 @@ def cross_entropy(
     input: Tensor,
     target: Operand,
     weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int = IGNORED,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:

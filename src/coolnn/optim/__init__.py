@@ -1,6 +1,6 @@
 """Optimizers, schedules, clipping and averaging."""
 
-from .average import ExponentialMovingAverage, clip_grad_norm_, clip_grad_value_
+from .average import ExponentialMovingAverage, clip_grad_norm_, clip_grad_value_, clipped
 from .optimizer import SGD, Adam, AdamW, Optimizer, RMSprop
 from .schedule import CosineAnnealingLR, LinearWarmup, MultiStepLR, OneCycleLR, Schedule, StepLR
 
@@ -19,4 +19,5 @@ __all__ = [
     "StepLR",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "clipped",
 ]

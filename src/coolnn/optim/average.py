@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..autograd import apply_into, no_grad
+from ..autograd import apply_into, each_run, no_grad
 from ..nn.module import Module
 from ..ops import update
 from ..spec import float32
@@ -60,6 +61,18 @@ def _norm(grads: list[Tensor], order: float) -> float:
     return float(sum(float(ops.sum(ops.abs(g) ** order).item()) for g in grads) ** (1 / order))
 
 
+def clipped(grads: list[Tensor], max_norm: float) -> list[Tensor]:
+    """Gradients shrunk by one factor so that their joint norm is at most `max_norm`, by operations alone.
+
+    The same as `clip_grad_norm_` without looking at any number, so that it can be part of a compiled step.
+    """
+    with no_grad():
+        squares = [ops.sum(ops.square(grad)) for grad in grads]
+        total = ops.sqrt(functools.reduce(ops.add, squares))
+        factor = ops.clip(ops.div(max_norm, total + 1e-6), max=1.0)
+        return [grad * factor for grad in grads]
+
+
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Clips every number of every gradient to [-clip_value, clip_value].
 
@@ -101,6 +114,7 @@ class ExponentialMovingAverage:
         if not 0 <= decay <= 1:
             raise ValueError(f"decay must lie in [0, 1], not {decay}")
         self.decay, self.warmup, self.updates = decay, warmup, 0
+        self._hyper: Array = np.zeros(1, float32)
         self._live = dict(module.named_parameters()) | dict(module.named_buffers())
         self.averages: dict[str, Tensor] = {
             name: Tensor.from_array(tensor.numpy().copy()) for name, tensor in self._live.items()
@@ -108,15 +122,20 @@ class ExponentialMovingAverage:
 
     def update(self) -> None:
         """Moves the averages towards the present weights; call it after each optimizer step."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warmup else self.decay
-        hyper: Array = np.array([decay], float32)
+        each_run(self._advance)
+        hyper = Tensor.from_array(self._hyper)
         for name, average in self.averages.items():
             live = self._live[name]
             if live.dtype.kind == "f":
-                apply_into(update.EMA_STEP, (average, live, Tensor.from_array(hyper)), (average,))
-            else:
-                average.copy_(live)
+                apply_into(update.EMA_STEP, (average, live, hyper), (average,))
+
+    def _advance(self) -> None:
+        """What is no operation: the count of updates, the decay that depends on it, and counters among the buffers."""
+        self.updates += 1
+        self._hyper[0] = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warmup else self.decay
+        for name, average in self.averages.items():
+            if average.dtype.kind != "f":
+                average.copy_(self._live[name])
 
     def swap(self) -> None:
         """Exchanges the network's weights with the averages; a second call exchanges them back."""

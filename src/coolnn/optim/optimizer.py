@@ -35,6 +35,7 @@ class Optimizer:
         self.state: dict[int, dict[str, Any]] = {}
         self._group_of: dict[int, Group] = {}
         self._hyper: dict[int, tuple[Array, Tensor]] = {}
+        self.version = 0  # of the tensors in `state`: grows when they are exchanged for others
         given: list[Any] = list(parameters)
         if not given:
             raise ValueError("there are no parameters to optimize; pass net.parameters()")
@@ -139,6 +140,7 @@ class Optimizer:
                 if number in state["state"]:
                     loaded[id(parameter)] = self._loaded(state["state"][number], parameter, number)
         self.state = loaded
+        self.version += 1
         for group, own in zip(groups, self.param_groups, strict=True):
             own.update({name: _plain(value) for name, value in group.items() if name != "params"})
 

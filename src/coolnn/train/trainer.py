@@ -21,6 +21,7 @@ from .. import nn, ops, optim, random
 from ..autograd import no_grad
 from ..data import Loader
 from ..files import write_text
+from ..graph import Compiled, CompiledStep
 from ..tensor import Tensor, from_numpy
 from . import checkpoint
 from .callbacks import Callback
@@ -52,11 +53,6 @@ class Evaluation:
         counts = np.zeros((classes, classes), np.int64)
         np.add.at(counts, (self.labels, self.scores.argmax(1)), 1)
         return counts
-
-
-def classification_loss(output: Tensor, target: Tensor, settings: Settings) -> Tensor:
-    """Cross-entropy with the label smoothing of the settings; targets are class numbers or probabilities."""
-    return ops.cross_entropy(output, target, label_smoothing=settings.label_smoothing)
 
 
 class Trainer:
@@ -105,6 +101,8 @@ class Trainer:
         self.optimizer = _make_optimizer(net, self.settings)
         self.schedule = _make_schedule(self.optimizer, self.settings, self.steps_per_epoch)
         self.average = optim.ExponentialMovingAverage(net, self.settings.ema) if self.settings.ema else None
+        self._compiled = CompiledStep(net, self._loss, self.optimizer, self.settings.clip_norm, self.average)
+        self._network = Compiled(net)
         self.history: list[dict[str, Any]] = []
         self.epoch = 0  # finished epochs
         self.step = 0  # finished steps of the epoch under way
@@ -167,13 +165,14 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_epoch(self, row)
 
+    def _loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy with the label smoothing of the settings; targets are class numbers or probabilities."""
+        return ops.cross_entropy(output, target, label_smoothing=self.settings.label_smoothing)
+
     def _train_step(self, images: Array, targets: Array) -> tuple[float, float]:
-        output = self.net(from_numpy(images))
-        loss = classification_loss(output, from_numpy(targets), self.settings)
-        self.optimizer.zero_grad()
-        loss.backward()
-        if self.settings.clip_norm is not None:
-            optim.clip_grad_norm_(self.net.parameters(), self.settings.clip_norm)
+        loss = self._compiled(from_numpy(images), from_numpy(targets))
+        output = self._compiled.output
+        assert output is not None
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingError(
@@ -181,10 +180,7 @@ class Trainer:
                 f"{self.settings.lr:g} is probably too high (try {self.settings.lr / 10:g}), "
                 "or the pictures hold values that are not numbers"
             )
-        self.optimizer.step()
         self.schedule.step()
-        if self.average is not None:
-            self.average.update()
         truth = targets if targets.ndim == 1 else targets.argmax(1)
         return value, float((output.numpy().argmax(1) == truth).sum())
 
@@ -224,7 +220,7 @@ class Trainer:
     def evaluate(self, loader: Loader) -> Evaluation:
         """Loss and accuracy on a data set, in evaluation mode, with the averaged weights if there are any."""
         with self.averaged():
-            return evaluate(self.net, loader)
+            return evaluate(self._network, loader)
 
     def averaged(self) -> contextlib.AbstractContextManager[Any]:
         """Inside this block the network has the averaged weights, if the settings ask for an average."""
@@ -301,19 +297,17 @@ class Trainer:
         self.load_state_dict(checkpoint.load(self.checkpoint_path))
 
 
-def evaluate(net: nn.Module, loader: Loader) -> Evaluation:
+def evaluate(net: nn.Module | Compiled, loader: Loader) -> Evaluation:
     """Runs a network over a data set in evaluation mode; raises TrainingError if the data set is empty."""
-    was_training = net.training
-    net.eval()
+    run = net if isinstance(net, Compiled) else Compiled(net)
     scores, labels = [], []
     loss = 0.0
     with no_grad():
         for images, targets in loader.epoch(0):
-            output = net(from_numpy(images))
+            output = run(from_numpy(images))
             loss += ops.cross_entropy(output, from_numpy(targets), reduction="sum").item()
             scores.append(ops.softmax(output, 1).numpy())
             labels.append(targets)
-    net.train(was_training)
     if not scores:
         raise TrainingError("the data set to evaluate on is empty")
     all_scores, all_labels = np.concatenate(scores), np.concatenate(labels)
