@@ -159,8 +159,8 @@ def apply_into(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor,
     prepared = prepare(op, tuple([None if t is None else t.spec for t in inputs]), attributes)
     if _state.recorder is not None:
         _state.recorder.append(Call(op, inputs, outputs, attributes, in_place=True))
-        if any([t is not None and t._buffer is None for t in inputs]):
-            return  # only shapes are known: nothing to write
+        if _state.effects is not None or any([t is not None and t._buffer is None for t in inputs]):
+            return  # a trace only writes down what is to be written, and without numbers there is nothing to write
     if prepared.kernel is not None:
         prepared.kernel.run_into(
             tuple([None if t is None else t._buffer for t in inputs]),
