@@ -9,6 +9,7 @@ namespace {
 const ConvAlgorithm* const ALGORITHMS[] = {
     &depthwise_convolution,
     &batch_lanes_convolution,
+    &merged_groups_convolution,
     &implicit_gemm,
     &winograd_convolution,
 };

@@ -26,14 +26,17 @@ std::vector<PatchRun> join_runs(const std::vector<Tap>& taps, int64_t channels, 
 struct InputPatches {
   std::vector<PatchRun> runs;
   PatchSource source;  // without data
+  int64_t floats;      // of the input
 
   explicit InputPatches(const ConvShape& s) {
     runs = join_runs(output_taps(s), s.group_ic(), s.groups == 1);
-    source = {nullptr, s.ih, s.iw, s.ic, s.oh, s.ow, s.sh, s.sw, runs.data(), int64_t(runs.size())};
+    source = {nullptr, nullptr, s.ih, s.iw, s.ic, s.oh, s.ow, s.sh, s.sw, runs.data(), int64_t(runs.size())};
+    floats = s.n * s.ih * s.iw * s.ic;
   }
   PatchSource of_group(const float* x, int64_t channel) const {
     PatchSource result = source;
     result.data = x + channel;
+    result.end = x + floats;
     return result;
   }
 };
@@ -119,6 +122,7 @@ class InputGrad final : public Kernel {
     PanelOrder a_order() const override { return PanelOrder::rows; }
     void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t, float* to) const override {
       const PatchSource source = {grad_ + group * shape_.group_oc(),
+                                  grad_ + shape_.n * shape_.oh * shape_.ow * shape_.oc,
                                   shape_.oh,
                                   shape_.ow,
                                   shape_.oc,
@@ -217,29 +221,34 @@ class WeightGrad final : public Kernel {
 
 bool accepts(const ConvShape&, ConvPass) { return true; }
 
-// Multiply-adds on whole vectors of columns, and the packing, which takes about as long as eight multiply-adds a number.
+// Multiply-adds on whole vectors of columns; the packing, which takes about as long as some multiply-adds a number; and
+// the start of each run of a patch.
 double cost(const ConvShape& s, ConvPass pass) {
-  constexpr double PACK = 8, PART_OF_PEAK = 0.9;
+  constexpr double PACK = 4, RUN_CYCLES = 15, PART_OF_PEAK = 0.9;
   const double lanes = isa().vector_floats;
   const auto whole = [&](double n) { return std::ceil(n / lanes) * lanes; };
   const double pixels = double(s.n) * s.oh * s.ow, taps = double(s.kh) * s.kw;
   const double ic = double(s.group_ic()), oc = double(s.group_oc());
-  double products = 0, packed = 0;
+  const double runs = s.groups == 1 ? double(s.kh) : taps;  // of one patch
+  double products = 0, packed = 0, repeats = 1;
   switch (pass) {
     case ConvPass::forward:
       products = pixels * taps * ic * whole(oc);
-      packed = pixels * taps * ic * std::ceil(oc / 512);
+      repeats = std::ceil(oc / 512);
+      packed = pixels * taps * ic;
       break;
     case ConvPass::input_grad:
       products = pixels * taps * oc * whole(ic);
-      packed = pixels * taps * oc * std::ceil(ic / 512);
+      repeats = std::ceil(ic / 512);
+      packed = pixels * taps * oc;
       break;
     case ConvPass::weight_grad:
       products = pixels * oc * whole(taps * ic);
-      packed = pixels * (oc + taps * ic * std::ceil(oc / 224));
+      repeats = std::ceil(oc / 224);
+      packed = pixels * (oc + taps * ic);
       break;
   }
-  return double(s.groups) * (products / PART_OF_PEAK + PACK * packed);
+  return double(s.groups) * (products / PART_OF_PEAK + repeats * (PACK * packed + RUN_CYCLES * lanes * pixels * runs));
 }
 
 KernelPtr make(const ConvShape& shape, ConvPass pass) {

@@ -139,6 +139,8 @@ CASES = {
     "flat": Conv(2, 3, (4, 30), 5, (1, 7), padding=(0, 3, 0, 3)),
     "groups": Conv(2, 12, (9, 9), 18, (3, 3), padding=SAME3, groups=3),
     "groups_strided": Conv(2, 32, (9, 8), 64, (3, 3), stride=(2, 2), padding=SAME3, groups=4),
+    "many_groups": Conv(2, 32, (9, 8), 32, (3, 3), padding=SAME3, groups=8),
+    "many_groups_strided": Conv(2, 24, (9, 8), 48, (3, 3), stride=(2, 1), padding=SAME3, groups=12),
     "depthwise": Conv(2, 35, (9, 10), 35, (3, 3), padding=SAME3, groups=35),
     "depthwise_strided": Conv(2, 32, (11, 12), 32, (3, 3), stride=(2, 2), padding=SAME3, groups=32),
     "depthwise_5": Conv(1, 18, (12, 13), 18, (5, 5), padding=(2, 2, 2, 2), groups=18),

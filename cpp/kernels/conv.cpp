@@ -17,14 +17,21 @@ static INLINE void copy_run(const float* from, float* to, int64_t n) {
   }
 }
 
+// May write up to a vector too much; `end` is where reading must stop.
+static INLINE void copy_over(const float* from, const float* end, float* to, int64_t n) {
+  if (end - from < n + VL) return copy_run(from, to, n);
+  for (int64_t i = 0; i < n; i += VL) store(to + i, load(from + i));
+}
+
 static INLINE void clear_run(float* to, int64_t n) {
   for (int64_t i = 0; i < n; i++) to[i] = 0;
 }
 
-// A patch as one row of A.
+// A patch as one row of A. What is written too much is overwritten by the next run, or falls behind the row's end.
 struct RowTarget {
   float* row;
-  INLINE void copy(int64_t at, const float* from, int64_t n) const { copy_run(from, row + at, n); }
+  const float* end;
+  INLINE void copy(int64_t at, const float* from, int64_t n) const { copy_over(from, end, row + at, n); }
   INLINE void clear(int64_t at, int64_t n) const { clear_run(row + at, n); }
 };
 
@@ -32,10 +39,13 @@ struct RowTarget {
 struct PanelTarget {
   float* step;
   int64_t panel_floats;
+  const float* end;
   INLINE void copy(int64_t at, const float* from, int64_t n) const {
     while (n > 0) {
       const int64_t column = at % TILE_COLUMNS, count = n < TILE_COLUMNS - column ? n : TILE_COLUMNS - column;
-      copy_run(from, step + at / TILE_COLUMNS * panel_floats + column, count);
+      float* to = step + at / TILE_COLUMNS * panel_floats + column;
+      if (column + (count + VL - 1) / VL * VL <= TILE_COLUMNS) copy_over(from, end, to, count);
+      else copy_run(from, to, count);
       at += count, from += count, n -= count;
     }
   }
@@ -44,6 +54,8 @@ struct PanelTarget {
   }
 };
 
+constexpr int64_t AHEAD = 16;  // patches for which memory is asked: with few channels of many, each is a cache miss
+
 // Calls target_of(patch) for each patch and fills the target with the numbers [from, to).
 template <class TargetOf>
 static INLINE void gather(const PatchSource& s, int64_t first, int64_t count, int64_t from, int64_t to,
@@ -51,6 +63,7 @@ static INLINE void gather(const PatchSource& s, int64_t first, int64_t count, in
   int64_t first_run = 0;
   while (first_run < s.run_count && s.runs[first_run].start + s.runs[first_run].length <= from) first_run++;
   const int64_t line = s.width * s.pixel;
+  const int64_t ahead = AHEAD * s.step_w * s.pixel;
   int64_t x = first % s.grid_w, y = first / s.grid_w % s.grid_h, picture = first / s.grid_w / s.grid_h;
   for (int64_t patch = 0; patch < count; patch++) {
     const float* data = s.data + picture * s.height * line;
@@ -67,6 +80,7 @@ static INLINE void gather(const PatchSource& s, int64_t first, int64_t count, in
       // In floats from the line's beginning; what lies left of 0 or right of the line is zero.
       const int64_t at = (x * s.step_w + run.dx) * s.pixel + begin - run.start;
       if (at >= 0 && at + n <= line) {
+        prefetch(data + at_y * line + at + ahead);
         target.copy(begin - from, data + at_y * line + at, n);
         continue;
       }
@@ -84,12 +98,12 @@ static INLINE void gather(const PatchSource& s, int64_t first, int64_t count, in
 }
 
 static void gather_rows(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* a) {
-  gather(source, first, count, from, to, [=](int64_t patch) { return RowTarget{a + patch * GEMM_ROW_STRIDE}; });
+  gather(source, first, count, from, to, [&](int64_t patch) { return RowTarget{a + patch * GEMM_ROW_STRIDE, source.end}; });
 }
 
 static void gather_panels(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* b) {
   gather(source, first, count, from, to,
-         [=](int64_t patch) { return PanelTarget{b + patch * TILE_COLUMNS, count * TILE_COLUMNS}; });
+         [&](int64_t patch) { return PanelTarget{b + patch * TILE_COLUMNS, count * TILE_COLUMNS, source.end}; });
 }
 
 void depthwise_line(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel);

@@ -16,6 +16,7 @@ struct PatchRun {
 // Patches of a batch of pictures, one for each point of a grid; outside the picture they read zeros.
 struct PatchSource {
   const float* data;  // the first channel wanted
+  const float* end;   // of the pictures' memory
   int64_t height, width;
   int64_t pixel;                 // floats from pixel to pixel
   int64_t grid_h, grid_w;        // patches in a picture

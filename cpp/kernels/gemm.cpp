@@ -125,16 +125,24 @@ static void pack_a(const float* from, int64_t row_stride, int64_t depth_stride, 
     }
     return;
   }
-  for (int64_t row = 0; row < rows; row += height) {
-    const int n = int(rows - row < height ? rows - row : height);
-    for (int64_t k = 0; k < depth; k++) {
-      const float* source = from + row * row_stride + k * depth_stride;
-      float* target = to + k * TILE_ROWS;
-      if (row_stride == 1) copy(source, target, n);
+  // Each step is read once across all panels, and the steps to come are asked for early.
+  constexpr int64_t AHEAD = 16;
+  for (int64_t k = 0; k < depth; k++) {
+    const float* source = from + k * depth_stride;
+    float* target = to + k * TILE_ROWS;
+    // Whole vectors, as long as what they write too much is the next step's: it is overwritten in its turn.
+    const bool over = row_stride == 1 && depth_stride >= VL && k + 1 < depth;
+    const int64_t ahead = k + AHEAD < depth ? AHEAD * depth_stride : 0;
+    for (int64_t row = 0; row < rows; row += height, target += depth * TILE_ROWS) {
+      const int n = int(rows - row < height ? rows - row : height);
+      const float* at = source + row * row_stride;
+      prefetch(at + ahead);
+      if (over)
+        for (int r = 0; r < n; r += VL) store(target + r, load(at + r));
+      else if (row_stride == 1) copy(at, target, n);
       else
-        for (int r = 0; r < n; r++) target[r] = source[r * row_stride];
+        for (int r = 0; r < n; r++) target[r] = at[r * row_stride];
     }
-    to += depth * TILE_ROWS;
   }
 }
 
