@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from ..nn import Module
 from ..tensor import Tensor
 
@@ -20,20 +22,10 @@ class FeatureInfo(NamedTuple):
     stride: int
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """What a network expects of its pictures: values in [0, 1] minus `mean`, divided by `std`, channel by channel."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str = "bilinear"
-    crop: float = 1.0  # part of the resized picture's side that the central crop keeps
-
-
-IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), crop=224 / 256)
-CIFAR = Preprocessing((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
-MNIST = Preprocessing((0.1307,), (0.3081,))
-PLAIN = Preprocessing((0.5,), (0.5,))
+# What the pictures look like that networks are usually trained on; size and channels come from the network.
+IMAGENET = Preprocessing(mean=IMAGENET_MEAN, std=IMAGENET_STD, keep=224 / 256)
+CIFAR = Preprocessing(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
+MNIST = Preprocessing(mean=(0.1307,), std=(0.3081,))
 
 
 class Model(Module):
@@ -130,17 +122,18 @@ def create(name: str, num_classes: int | None = None, in_channels: int | None = 
         height = width = settings["image_size"]
     net = config.build(num_classes=classes, in_channels=channels, **{**config.settings, **settings})
     net.name, net.num_classes, net.input_size = name, classes, (channels, height, width)
-    net.preprocessing = _for_channels(config.preprocessing, channels)
+    net.preprocessing = _prepared_for(config.preprocessing, channels, (height, width))
     net.recipe = (name, {"num_classes": classes, "in_channels": channels, **settings})
     return net
 
 
-def _for_channels(preprocessing: Preprocessing, channels: int) -> Preprocessing:
-    """The same with as many channels as the network takes: the mean over all where their number differs."""
-    if len(preprocessing.mean) == channels:
-        return preprocessing
-    mean, std = (round(sum(v) / len(v), 4) for v in (preprocessing.mean, preprocessing.std))
-    return Preprocessing((mean,) * channels, (std,) * channels, preprocessing.interpolation, preprocessing.crop)
+def _prepared_for(preprocessing: Preprocessing, channels: int, size: tuple[int, int]) -> Preprocessing:
+    """The same at the size and with the channels of a network; where their number differs, the mean over all."""
+    mean, std = preprocessing.mean, preprocessing.std
+    if len(mean) != channels:
+        mean, std = ((round(sum(v) / len(v), 4),) * channels for v in (mean, std))
+    kept = channels if channels in (1, 3) else None
+    return dataclasses.replace(preprocessing, size=size, channels=kept, mean=mean, std=std)
 
 
 class _Enough(Exception):
