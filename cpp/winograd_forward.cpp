@@ -11,7 +11,7 @@ namespace coolnn {
 namespace {
 
 constexpr int64_t PRIVATE_CHUNK = 640 << 10;  // bytes of transformed tiles that one thread keeps in its cache
-constexpr int64_t SHARED_CHUNK = 20 << 20;    // and all threads together in the last-level cache
+constexpr int64_t SHARED_CHUNK = 30 << 20;    // and all threads together in the last-level cache
 constexpr int64_t PRIVATE_WEIGHTS = 12 << 20;  // transformed weights beyond this do not stay in the last-level cache
 constexpr int64_t STREAMED_OUTPUT = 8 << 20;   // larger outputs would leave the caches anyway
 
@@ -54,10 +54,11 @@ class WinogradCorrelation : public Kernel {
     });
   }
 
-  void pack(const float* weights, int tap, int64_t panel, int64_t channel, int64_t channels, float* packed) const {
+  void pack(const float* weights, int tap, int64_t panel, int64_t channel, int64_t channels, float* packed,
+            bool stream) const {
     const int64_t outputs = s_.rotated ? s_.c : s_.k, inputs = s_.rotated ? s_.k : s_.c;
     table_.pack(weights, outputs, inputs, s_.rotated, tap, panel * table_.columns, columns(panel), channel, channels,
-                packed);
+                packed, stream);
   }
 
   void multiply(const float* v, const TileLayout& v_layout, int64_t tiles, const float* u, int columns, float* m,
@@ -131,7 +132,7 @@ class PrivateChunks final : public WinogradCorrelation {
       const int64_t panel = task / blocks, channel = task % blocks * WINOGRAD_BLOCK;
       const int width = columns(panel);
       alignas(64) float packed[WINOGRAD_BLOCK * 9 * 32];
-      for (int tap = 0; tap < 9; tap++) pack(weights, tap, panel, channel, WINOGRAD_BLOCK, packed);
+      for (int tap = 0; tap < 9; tap++) pack(weights, tap, panel, channel, WINOGRAD_BLOCK, packed, false);
       f_.weights(packed, WINOGRAD_BLOCK, width, 0, f_.points, to + panel * panel_size() + channel * width,
                  input_channels_ * width);
     });
@@ -188,7 +189,7 @@ class SharedChunks final : public WinogradCorrelation {
 
   void pack_all(const float* weights, float* packed) const {
     parallel_for(panels_ * 9, [&](int64_t task, int) {
-      pack(weights, int(task % 9), task / 9, 0, input_channels_, packed + task / 9 * packed_panel());
+      pack(weights, int(task % 9), task / 9, 0, input_channels_, packed + task / 9 * packed_panel(), true);
     });
   }
 

@@ -71,8 +71,7 @@ static INLINE void spread(const Patch& patch, int64_t channel, float* to, ptrdif
     paired_rows<M>(half[i], result);
 #pragma GCC unroll 8
     for (int j = 0; j < M::ROWS; j++) {
-      if (streaming) stream(to + (i * M::ROWS + j) * point_stride, result[j]);
-      else store(to + (i * M::ROWS + j) * point_stride, result[j]);
+      put(to + (i * M::ROWS + j) * point_stride, result[j], streaming);
     }
   }
 }
@@ -110,7 +109,6 @@ static void spread_tile(const WinogradPicture& p, int64_t top, int64_t left, flo
   }
 }
 
-// Streaming takes whole cache lines, so it needs vectors as long as a line.
 template <class M, int STEP>
 static void spread_tile(const WinogradPicture& picture, int64_t top, int64_t left, float* to, ptrdiff_t point_stride,
                         ptrdiff_t block_stride, bool streaming) {
@@ -191,6 +189,8 @@ template <class F, int I> static INLINE void weight_row(const vf* tap, float* to
   for (int j = 0; j < F::POINTS; j++) store(to + j * point_stride, result[j]);
 }
 
+constexpr int AHEAD = 8;  // channels
+
 template <class F, int I>
 static void weight_rows(const float* packed, int64_t channels, int columns, int row, int rows, float* to,
                         ptrdiff_t point_stride) {
@@ -201,7 +201,10 @@ static void weight_rows(const float* packed, int64_t channels, int columns, int 
         for (int k = 0; k < columns; k += VL) {
           vf tap[9];
 #pragma GCC unroll 9
-          for (int t = 0; t < 9; t++) tap[t] = load(packed + (c * 9 + t) * columns + k);
+          for (int t = 0; t < 9; t++) {
+            tap[t] = load(packed + (c * 9 + t) * columns + k);
+            prefetch(packed + ((c + AHEAD) * 9 + t) * columns + k);
+          }
           weight_row<F, I>(tap, target + c * columns + k, point_stride);
         }
     }

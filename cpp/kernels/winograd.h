@@ -51,7 +51,7 @@ struct WinogradTable {
   // from the input channel `channel` on, `channels` of them (a multiple of 16); rotate: the roles of O and I change
   // and the taps are turned by 180 degrees.
   void (*pack)(const float* weights, int64_t outputs, int64_t inputs, bool rotate, int tap, int64_t first, int columns,
-               int64_t channel, int64_t channels, float* packed);
+               int64_t channel, int64_t channels, float* packed, bool stream);
   // m[tile][column] = sum over channels of v[tile][channel] * u[channel][column], for the first `tiles` tiles of a
   // panel; block strides are the distances of blocks of 16 channels in v and m. `stream` writes m past the caches.
   void (*multiply)(int tiles, int columns, const float* v, ptrdiff_t v_block, const float* u, float* m,

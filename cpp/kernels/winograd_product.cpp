@@ -11,7 +11,8 @@ template <int ROWS, int VECTORS>
 static void multiply_panel(const float* __restrict v, ptrdiff_t v_block, const float* __restrict u,
                            float* __restrict m, ptrdiff_t m_block, int64_t blocks, bool streaming) {
   constexpr int COLUMNS = VECTORS * VL;
-  constexpr int AHEAD = BLOCK * COLUMNS;  // weights are fetched one block of channels ahead
+  constexpr int AHEAD = BLOCK * COLUMNS;  // weights come from the second-level cache: one block of channels ahead
+  constexpr int FAR = 3;                 // tiles come from further away: blocks ahead, at the end from the next panel
   vf sum[ROWS][VECTORS];
 #pragma GCC unroll 16
   for (int t = 0; t < ROWS; t++)
@@ -25,7 +26,7 @@ static void multiply_panel(const float* __restrict v, ptrdiff_t v_block, const f
       for (int k = 0; k < VECTORS; k++) weight[k] = load(u + k * VL);
 #pragma GCC unroll 4
       for (int k = 0; k < COLUMNS; k += 16) prefetch(u + AHEAD + k);
-      if (c < ROWS) prefetch(v + v_block + c * BLOCK - c);
+      if (c < ROWS) prefetch(v + FAR * v_block + c * BLOCK - c);
 #pragma GCC unroll 16
       for (int t = 0; t < ROWS; t++) {
         const vf tile = broadcast(v[t * BLOCK]);
@@ -42,10 +43,9 @@ static void multiply_panel(const float* __restrict v, ptrdiff_t v_block, const f
 #pragma GCC unroll 4
     for (int k = 0; k < VECTORS; k++) {
       float* const to = m + k * VL / BLOCK * m_block + t * BLOCK + k * VL % BLOCK;
-      if (VL == BLOCK && streaming) stream(to, sum[t][k]);
-      else store(to, sum[t][k]);
+      put(to, sum[t][k], streaming);
     }
-  if (VL == BLOCK && streaming) stream_fence();
+  if (streaming) stream_fence();
 }
 
 using MultiplyPanel = void (*)(const float*, ptrdiff_t, const float*, float*, ptrdiff_t, int64_t, bool);
@@ -154,15 +154,16 @@ static INLINE vf load_up_to(const float* p, int64_t n) {
 }
 
 void pack_weights(const float* weights, int64_t outputs, int64_t inputs, bool rotate, int tap, int64_t first,
-                  int columns, int64_t channel, int64_t channels, float* packed) {
+                  int columns, int64_t channel, int64_t channels, float* packed, bool streaming) {
   const int64_t output_stride = 9 * inputs;
   float* const to = packed + tap * columns;
   if (rotate) {
     for (int64_t c = 0; c < channels; c++) {
       const float* row = weights + (channel + c) * output_stride + (8 - tap) * inputs + first;
       const int64_t left = channel + c < outputs ? inputs - first : 0;
-      for (int k = 0; k < columns; k += VL) store(to + c * 9 * columns + k, load_up_to(row + k, left - k));
+      for (int k = 0; k < columns; k += VL) put(to + c * 9 * columns + k, load_up_to(row + k, left - k), streaming);
     }
+    if (streaming) stream_fence();
     return;
   }
   // Channels run in the inner loop: each row of weights is then read in a stream.
@@ -175,9 +176,10 @@ void pack_weights(const float* weights, int64_t outputs, int64_t inputs, bool ro
         x[i] = load_up_to(row + i * output_stride + c, first + k + i < outputs ? inputs - channel - c : 0);
       transpose<1>(x);
 #pragma GCC unroll 16
-      for (int i = 0; i < VL; i++) store(to + (c + i) * 9 * columns + k, x[i]);
+      for (int i = 0; i < VL; i++) put(to + (c + i) * 9 * columns + k, x[i], streaming);
     }
   }
+  if (streaming) stream_fence();
 }
 
 }  // namespace COOLNN_ISA
