@@ -10,6 +10,7 @@ const ConvAlgorithm* const ALGORITHMS[] = {
     &depthwise_convolution,
     &batch_lanes_convolution,
     &merged_groups_convolution,
+    &tap_planes_convolution,
     &implicit_gemm,
     &winograd_convolution,
 };

@@ -35,6 +35,8 @@ struct ConvAlgorithm {
 extern const ConvAlgorithm depthwise_convolution;
 // A picture of the batch in each lane: few channels.
 extern const ConvAlgorithm batch_lanes_convolution;
+// The gradient of an input with few channels.
+extern const ConvAlgorithm tap_planes_convolution;
 // Several groups as one.
 extern const ConvAlgorithm merged_groups_convolution;
 // A matrix product whose operands are read as patches: any shape, the fallback of all others.

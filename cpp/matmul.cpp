@@ -100,10 +100,13 @@ class ProductKernel final : public Kernel {
       for (int64_t i = 0; i < batch; i++) staged_.offsets.push_back(i * m * n);
       workspace_bytes = size_t(batch * m * n) * sizeof(float);
     }
-    algorithm = "gemm";
+    narrow_ = dense && batch == 1 && m <= table_->most_narrow_rows && b_.row_stride == 1 && a_.column_stride == 1;
+    if (narrow_) workspace_bytes = 0;
+    algorithm = narrow_ ? "dot" : "gemm";
   }
 
   void run(const Arguments& arguments) const override {
+    if (narrow_) return run_narrow(arguments);
     const bool staged = !staged_.offsets.empty();
     StridedOperands operands;
     operands.table = table_;
@@ -116,6 +119,17 @@ class ProductKernel final : public Kernel {
   }
 
  private:
+  void run_narrow(const Arguments& arguments) const {
+    const float *a = arguments.in(turned_ ? 1 : 0), *b = arguments.in(turned_ ? 0 : 1);
+    const float* bias = has_bias_ ? arguments.in(2) : nullptr;
+    constexpr int64_t WORK = 1 << 15;  // multiply-adds that are worth a chunk: memory sets the pace
+    const int64_t grain = std::max<int64_t>(4, WORK / std::max<int64_t>(1, plan_.m * plan_.k) / 4 * 4);
+    parallel_range(plan_.n, grain, [&](int64_t begin, int64_t end) {
+      table_->multiply_narrow({a, a_.row_stride, plan_.m, b + begin * b_.column_stride, b_.column_stride, end - begin,
+                               plan_.k, arguments.out(0) + begin, c_.row_stride, bias != nullptr ? bias + begin : nullptr});
+    });
+  }
+
   void scatter(const float* from, float* to) const {
     const int64_t n = plan_.n;
     parallel_range(plan_.batch * plan_.m, std::max<int64_t>(1, (1 << 14) / n), [&](int64_t begin, int64_t end) {
@@ -132,6 +146,7 @@ class ProductKernel final : public Kernel {
   GemmPlan plan_;
   bool turned_ = false;  // C^T = B^T A^T is computed
   bool has_bias_;        // one number a column
+  bool narrow_ = false;  // few rows: dot products without packing
 };
 
 bool all_float(const Problem& p) {

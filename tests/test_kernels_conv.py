@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from kernel_harness import Array, check
+from kernel_harness import Array, check, prepare, spec_of
 
 from coolnn import _core
+from coolnn.spec import Spec
 
 RTOL = 3e-6
 
@@ -134,6 +135,9 @@ CASES = {
     "first_layer_7": Conv(1, 3, (31, 30), 64, (7, 7), stride=(2, 2), padding=(3, 3, 3, 3)),
     "lenet_1": Conv(3, 1, (28, 28), 6, (5, 5), padding=(2, 2, 2, 2)),
     "lenet_2": Conv(5, 6, (14, 14), 16, (5, 5)),
+    "gradient_of_picture": Conv(2, 3, (40, 37), 20, (3, 3), padding=SAME3),
+    "gradient_of_picture_strided": Conv(2, 3, (61, 50), 300, (5, 7), stride=(2, 3), padding=(2, 3, 1, 0)),
+    "gradient_of_picture_dilated": Conv(1, 2, (50, 47), 20, (3, 3), stride=(1, 2), dilation=(3, 2), padding=SAME3),
     "five": Conv(2, 12, (12, 12), 24, (5, 5), padding=(2, 2, 2, 2)),
     "tall": Conv(2, 3, (30, 4), 5, (7, 1), padding=(3, 0, 3, 0)),
     "flat": Conv(2, 3, (4, 30), 5, (1, 7), padding=(0, 3, 0, 3)),
@@ -195,3 +199,29 @@ def test_nan_and_infinity_stay_in_their_patches() -> None:
     x, weight, _, _ = c.draw()
     x[0, 3, 5, 5], x[1, 0, 0, 0] = np.nan, np.inf
     check("conv2d", c.attributes, [x, weight, None], forward(c, x, weight, None), RTOL)
+
+
+@pytest.mark.parametrize(
+    ("c", "names"),
+    [
+        (Conv(2, 64, (28, 28), 64, (5, 5), padding=(2, 2, 2, 2)), ["implicit_gemm"] * 3),
+        (Conv(64, 6, (14, 14), 16, (5, 5)), ["batch_lanes"] * 3),
+        (
+            Conv(2, 3, (64, 64), 64, (7, 7), stride=(2, 2), padding=(3, 3, 3, 3)),
+            ["implicit_gemm", "tap_planes", "implicit_gemm"],
+        ),
+        (Conv(2, 32, (28, 28), 32, (3, 3), padding=SAME3, groups=32), ["depthwise"] * 3),
+        (Conv(2, 64, (28, 28), 64, (3, 3), padding=SAME3, groups=16), ["merged_groups"] * 3),
+    ],
+)
+def test_choice(c: Conv, names: list[str]) -> None:
+    x, weight, _, grad = (spec_of(a) for a in c.draw())
+    problems: list[tuple[str, dict[str, Any], list[Spec | None], Spec]] = [
+        ("conv2d", {}, [x, weight, None], grad),
+        ("conv2d_input_grad", {"input_size": c.size}, [grad, weight], x),
+        ("conv2d_weight_grad", {"kernel_size": c.kernel}, [x, grad], weight),
+    ]
+    for (name, attributes, inputs, output), algorithm in zip(problems, names, strict=True):
+        kernel = prepare(name, {**attributes, **c.attributes}, inputs, [output])
+        assert kernel is not None and kernel.algorithm == algorithm, name
+        assert kernel.workspace_bytes < 1 << 26

@@ -41,7 +41,16 @@ def test_remainders_of_the_tile(m: int, n: int) -> None:
 @pytest.mark.parametrize("transpose_b", [False, True])
 @pytest.mark.parametrize(
     ("m", "n", "k"),
-    [(300, 70, 600), (64, 120, 400), (5, 1100, 257), (640, 3, 31), (1, 1000, 512), (1000, 1, 512), (130, 530, 1000)],
+    [
+        (300, 70, 600),
+        (64, 120, 400),
+        (5, 1100, 257),
+        (640, 3, 31),
+        (1, 1000, 512),
+        (3, 70, 1001),
+        (1000, 1, 512),
+        (130, 530, 1000),
+    ],
 )
 def test_blocks(m: int, n: int, k: int, transpose_a: bool, transpose_b: bool) -> None:
     check_matmul(draw(m, k), draw(k, n), transpose_a, transpose_b)

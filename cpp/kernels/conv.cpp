@@ -106,13 +106,19 @@ static void gather_panels(const PatchSource& source, int64_t first, int64_t coun
          [&](int64_t patch) { return PanelTarget{b + patch * TILE_COLUMNS, count * TILE_COLUMNS, source.end}; });
 }
 
+static void add(const float* from, float* to, int64_t n) {
+  int64_t i = 0;
+  for (; i + VL <= n; i += VL) store(to + i, load(to + i) + load(from + i));
+  if (i < n) store_partial(to + i, load_partial(to + i, int(n - i)) + load_partial(from + i, int(n - i)), int(n - i));
+}
+
 void depthwise_line(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel);
 void depthwise_line_weights(const DepthwiseLine& line, const float* grad);
 
 extern const BatchLanesTable batch_lanes_table;
 
 extern const ConvTable conv_table;
-const ConvTable conv_table = {gather_rows, gather_panels, depthwise_line, depthwise_line_weights, batch_lanes_table};
+const ConvTable conv_table = {gather_rows, gather_panels, add, depthwise_line, depthwise_line_weights, batch_lanes_table};
 
 }  // namespace COOLNN_ISA
 }  // namespace coolnn

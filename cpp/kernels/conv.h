@@ -30,6 +30,8 @@ struct ConvTable {
   void (*gather_rows)(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* a);
   // The same as panels of B, with a patch for each step of the depth.
   void (*gather_panels)(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* b);
+  // to[i] += from[i]
+  void (*add)(const float* from, float* to, int64_t n);
   // A line of a depthwise convolution: `y_pixel` floats from output to output; bias may be null.
   void (*depthwise_line)(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel);
   // Adds the part of a line to the taps' weight gradients.

@@ -209,8 +209,50 @@ static void sum_partials(const float* from, int64_t stride, int64_t count, float
   }
 }
 
+constexpr int NARROW_ROWS = REGISTERS == 32 ? 4 : 2;
+
+// ROWS x COLUMNS sums, with the depth in the lanes.
+template <int ROWS, int COLUMNS> static void multiply_dots(const NarrowProduct& p, int64_t column) {
+  vf sum[ROWS][COLUMNS];
+#pragma GCC unroll 4
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+    for (int c = 0; c < COLUMNS; c++) sum[r][c] = zero();
+  const float* b = p.b + column * p.b_stride;
+  for (int64_t k = 0; k < p.depth; k += VL) {
+    const int lanes = int(p.depth - k < VL ? p.depth - k : VL);
+    vf right[COLUMNS];
+#pragma GCC unroll 4
+    for (int c = 0; c < COLUMNS; c++) right[c] = load_up_to(b + c * p.b_stride + k, lanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < ROWS; r++) {
+      const vf left = load_up_to(p.a + r * p.a_stride + k, lanes);
+#pragma GCC unroll 4
+      for (int c = 0; c < COLUMNS; c++) sum[r][c] = fma(left, right[c], sum[r][c]);
+    }
+  }
+  for (int r = 0; r < ROWS; r++)
+    for (int c = 0; c < COLUMNS; c++)
+      p.c[r * p.c_stride + column + c] = sum_lanes(sum[r][c]) + (p.bias != nullptr ? p.bias[column + c] : 0.0f);
+}
+
+template <int ROWS> static void multiply_rows(const NarrowProduct& p) {
+  int64_t column = 0;
+  for (; column + 4 <= p.columns; column += 4) multiply_dots<ROWS, 4>(p, column);
+  for (; column < p.columns; column++) multiply_dots<ROWS, 1>(p, column);
+}
+
+static void multiply_narrow(const NarrowProduct& p) {
+  switch (p.rows) {
+    case 1: return multiply_rows<1>(p);
+    case 2: return multiply_rows<2>(p);
+    case 3: return multiply_rows<3 <= NARROW_ROWS ? 3 : 1>(p);
+    case 4: return multiply_rows<4 <= NARROW_ROWS ? 4 : 1>(p);
+  }
+}
+
 extern const GemmTable gemm_table;
-const GemmTable gemm_table = {TILE_ROWS, TILE_COLUMNS, multiply, pack_a, pack_b, sum_partials};
+const GemmTable gemm_table = {TILE_ROWS, TILE_COLUMNS, NARROW_ROWS, multiply_narrow, multiply, pack_a, pack_b, sum_partials};
 
 }  // namespace COOLNN_ISA
 }  // namespace coolnn

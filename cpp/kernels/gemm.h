@@ -27,8 +27,22 @@ struct GemmBlock {
   bool accumulate;
 };
 
+// C = A B + bias for few rows, where the numbers that are summed lie one after another in A and in B^T: nothing is packed.
+struct NarrowProduct {
+  const float* a;
+  int64_t a_stride, rows;  // rows <= GemmTable::most_narrow_rows
+  const float* b;
+  int64_t b_stride, columns;
+  int64_t depth;
+  float* c;
+  int64_t c_stride;
+  const float* bias;  // or null
+};
+
 struct GemmTable {
   int tile_rows, tile_columns;
+  int most_narrow_rows;
+  void (*multiply_narrow)(const NarrowProduct& product);
   void (*multiply)(const GemmBlock& block);
   // Packs rows x depth numbers of a strided matrix as A, in the given order.
   void (*pack_a)(const float* from, int64_t row_stride, int64_t depth_stride, int64_t rows, int64_t depth,

@@ -1,0 +1,154 @@
+"""Matrix products and convolutions of the engine beside PyTorch, taking turns in one process.
+
+Run `PYTHONPATH=src python benchmarks/kernels_gemm_conv.py [name ...]`. Times are medians in milliseconds; PyTorch runs
+with its default and with its channels-last layout, and the ratio is that of its faster one. Without PyTorch installed
+only the engine is measured.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from coolnn import _core
+
+try:
+    import torch
+except ImportError:
+    torch = None  # type: ignore[assignment]
+
+Shape = tuple[int, ...]
+
+
+class Conv(NamedTuple):
+    """A convolution with square pictures and kernels."""
+
+    n: int
+    ic: int
+    size: int
+    oc: int
+    kernel: int
+    stride: int = 1
+    groups: int = 1
+
+    @property
+    def padding(self) -> int:
+        return self.kernel // 2
+
+    @property
+    def output(self) -> int:
+        return (self.size + 2 * self.padding - self.kernel) // self.stride + 1
+
+
+PRODUCTS = {"square": (1024, 1024, 1024), "small": (64, 120, 400), "tiny": (16, 16, 16), "vector": (1, 4096, 4096)}
+CONVOLUTIONS = {
+    "lenet_1": Conv(64, 1, 28, 6, 5),
+    "lenet_2": Conv(64, 6, 14, 16, 5),
+    "first_3x3": Conv(2, 3, 224, 64, 3),
+    "first_7x7": Conv(2, 3, 224, 64, 7, stride=2),
+    "vgg_64": Conv(2, 64, 112, 64, 3),
+    "vgg_512": Conv(4, 512, 14, 512, 3),
+    "one_by_one": Conv(4, 256, 56, 64, 1),
+    "strided_3x3": Conv(4, 128, 56, 128, 3, stride=2),
+    "five": Conv(8, 64, 28, 64, 5),
+    "depthwise": Conv(8, 144, 56, 144, 3, groups=144),
+    "depthwise_strided": Conv(8, 144, 56, 144, 3, stride=2, groups=144),
+    "grouped": Conv(8, 128, 56, 128, 3, groups=32),
+}
+
+
+def buffer(shape: Shape) -> _core.Buffer:
+    """Aligned memory with random numbers, as tensors have."""
+    made = _core.Buffer(int(np.prod(shape)) * 4)
+    np.frombuffer(made, np.float32)[:] = np.random.default_rng(0).standard_normal(int(np.prod(shape)))
+    return made
+
+
+def engine(
+    name: str, attributes: dict[str, Any], inputs: Sequence[Shape], output: Shape
+) -> tuple[str, Callable[[], Any]]:
+    """The algorithm chosen, and a call that runs the kernel."""
+    kernel = _core.prepare(name, attributes, tuple((0, s) for s in inputs), ((0, output),))
+    assert kernel is not None
+    given, result = tuple(buffer(s) for s in inputs), (buffer(output),)
+    return kernel.algorithm, lambda: kernel.run_into(given, result)
+
+
+def medians(calls: Sequence[Callable[[], Any]], rounds: int = 11) -> list[float]:
+    """Milliseconds of each call; the calls take turns, so that a busy machine treats them alike."""
+    times: list[list[float]] = [[] for _ in calls]
+    for number in range(rounds + 2):
+        for call, mine in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            if number >= 2:
+                mine.append(time.perf_counter() - start)
+    return [1e3 * statistics.median(mine) for mine in times]
+
+
+def report(label: str, macs: int, algorithm: str, ours: Callable[[], Any], theirs: Sequence[Callable[[], Any]]) -> None:
+    mine, *others = medians([ours, *theirs])
+    line = f"{label:32} {algorithm:16} {mine:9.3f} ms {2e-6 * macs / mine:6.0f} GFLOP/s"
+    if others:
+        line += f"   PyTorch {' '.join(f'{t:9.3f}' for t in others)}   {min(others) / mine:5.2f} times as fast"
+    print(line, flush=True)
+
+
+def product(label: str, m: int, n: int, k: int) -> None:
+    for transpose_b in (False, True):
+        b_shape = (n, k) if transpose_b else (k, n)
+        attributes = {"transpose_a": False, "transpose_b": transpose_b}
+        algorithm, ours = engine("matmul", attributes, [(m, k), b_shape], (m, n))
+        theirs: list[Callable[[], Any]] = []
+        if torch is not None:
+            a, b, c = torch.randn(m, k), torch.randn(b_shape), torch.empty(m, n)
+            right = b.T if transpose_b else b
+            theirs.append(lambda a=a, right=right, c=c: torch.mm(a, right, out=c))
+        report(f"{label} {m}x{n}x{k}{' B^T' if transpose_b else ''}", m * n * k, algorithm, ours, theirs)
+
+
+def convolution(label: str, c: Conv) -> None:
+    x, y = (c.n, c.ic, c.size, c.size), (c.n, c.oc, c.output, c.output)
+    weight = (c.oc, c.ic // c.groups, c.kernel, c.kernel)
+    geometry = {"stride": (c.stride,) * 2, "padding": (c.padding,) * 4, "dilation": (1, 1), "groups": c.groups}
+    passes: list[tuple[str, dict[str, Any], list[Shape], Shape]] = [
+        ("conv2d", {}, [x, weight], y),
+        ("conv2d_input_grad", {"input_size": x[2:]}, [y, weight], x),
+        ("conv2d_weight_grad", {"kernel_size": weight[2:]}, [x, y], weight),
+    ]
+    for index, (name, attributes, inputs, output) in enumerate(passes):
+        algorithm, ours = engine(name, {**attributes, **geometry}, inputs, output)
+        theirs: list[Callable[[], Any]] = []
+        if torch is not None:
+            for layout in (torch.contiguous_format, torch.channels_last):
+                a, w, g = (torch.randn(s).contiguous(memory_format=layout) for s in (x, weight, y))
+                arguments = ([c.stride] * 2, [c.padding] * 2, [1, 1], False, [0, 0], c.groups)
+                if index == 0:
+                    theirs.append(lambda a=a, w=w, r=arguments: torch.ops.aten.convolution(a, w, None, *r))
+                else:
+                    mask = [index == 1, index == 2, False]
+                    backward = torch.ops.aten.convolution_backward
+                    theirs.append(lambda g=g, a=a, w=w, r=arguments, m=mask: backward(g, a, w, [0], *r, m))
+        macs = c.n * c.output**2 * c.oc * weight[1] * c.kernel**2
+        report(f"{label} {name[7:] or 'forward'}", macs, algorithm, ours, theirs)
+
+
+def main() -> None:
+    if torch is not None:
+        torch.set_num_threads(_core.num_threads())
+    wanted = sys.argv[1:] or [*PRODUCTS, *CONVOLUTIONS]
+    print(f"{_core.isa()}, {_core.num_threads()} threads")
+    for name in wanted:
+        if name in PRODUCTS:
+            product(name, *PRODUCTS[name])
+        else:
+            convolution(name, CONVOLUTIONS[name])
+
+
+if __name__ == "__main__":
+    main()
