@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,12 +71,12 @@ def buffer(shape: Shape) -> _core.Buffer:
 
 
 def engine(
-    name: str, attributes: dict[str, Any], inputs: Sequence[Shape], output: Shape
+    name: str, attributes: dict[str, Any], inputs: Sequence[Shape | None], output: Shape
 ) -> tuple[str, Callable[[], Any]]:
     """The algorithm chosen, and a call that runs the kernel."""
-    kernel = _core.prepare(name, attributes, tuple((0, s) for s in inputs), ((0, output),))
+    kernel = _core.prepare(name, attributes, tuple(s and (0, s) for s in inputs), ((0, output),))
     assert kernel is not None
-    given, result = tuple(buffer(s) for s in inputs), (buffer(output),)
+    given, result = tuple(s and buffer(s) for s in inputs), (buffer(output),)
     return kernel.algorithm, lambda: kernel.run_into(given, result)
 
 
@@ -108,7 +109,7 @@ def product(label: str, m: int, n: int, k: int) -> None:
         if torch is not None:
             a, b, c = torch.randn(m, k), torch.randn(b_shape), torch.empty(m, n)
             right = b.T if transpose_b else b
-            theirs.append(lambda a=a, right=right, c=c: torch.mm(a, right, out=c))
+            theirs.append(partial(torch.mm, a, right, out=c))
         report(f"{label} {m}x{n}x{k}{' B^T' if transpose_b else ''}", m * n * k, algorithm, ours, theirs)
 
 
@@ -116,8 +117,8 @@ def convolution(label: str, c: Conv) -> None:
     x, y = (c.n, c.ic, c.size, c.size), (c.n, c.oc, c.output, c.output)
     weight = (c.oc, c.ic // c.groups, c.kernel, c.kernel)
     geometry = {"stride": (c.stride,) * 2, "padding": (c.padding,) * 4, "dilation": (1, 1), "groups": c.groups}
-    passes: list[tuple[str, dict[str, Any], list[Shape], Shape]] = [
-        ("conv2d", {}, [x, weight], y),
+    passes: list[tuple[str, dict[str, Any], list[Shape | None], Shape]] = [
+        ("conv2d", {}, [x, weight, None], y),
         ("conv2d_input_grad", {"input_size": x[2:]}, [y, weight], x),
         ("conv2d_weight_grad", {"kernel_size": weight[2:]}, [x, y], weight),
     ]
@@ -129,11 +130,10 @@ def convolution(label: str, c: Conv) -> None:
                 a, w, g = (torch.randn(s).contiguous(memory_format=layout) for s in (x, weight, y))
                 arguments = ([c.stride] * 2, [c.padding] * 2, [1, 1], False, [0, 0], c.groups)
                 if index == 0:
-                    theirs.append(lambda a=a, w=w, r=arguments: torch.ops.aten.convolution(a, w, None, *r))
+                    theirs.append(partial(torch.ops.aten.convolution, a, w, None, *arguments))
                 else:
                     mask = [index == 1, index == 2, False]
-                    backward = torch.ops.aten.convolution_backward
-                    theirs.append(lambda g=g, a=a, w=w, r=arguments, m=mask: backward(g, a, w, [0], *r, m))
+                    theirs.append(partial(torch.ops.aten.convolution_backward, g, a, w, [0], *arguments, mask))
         macs = c.n * c.output**2 * c.oc * weight[1] * c.kernel**2
         report(f"{label} {name[7:] or 'forward'}", macs, algorithm, ours, theirs)
 

@@ -56,8 +56,9 @@ bool parse(const Problem& p, const Spec& x, const Spec& weight, const Spec& y, C
 
 KernelPtr make_forward(const Problem& p) {
   ConvShape shape;
-  const Spec* bias = p.inputs.size() > 2 && p.inputs[2].present() ? &p.inputs[2] : nullptr;
-  if (bias != nullptr && bias->dtype != DType::f32) return nullptr;
+  if (p.inputs.size() != 3) throw std::invalid_argument("conv2d takes input, weight and bias (which may be absent)");
+  const Spec& bias = p.inputs[2];
+  if (bias.present() && bias.dtype != DType::f32) return nullptr;
   if (!parse(p, p.inputs[0], p.inputs[1], p.outputs[0], shape)) return nullptr;
   return make_cheapest(shape, ConvPass::forward);
 }
