@@ -6,11 +6,11 @@
 namespace coolnn {
 namespace {
 
-// Measured weights of the parts, in multiply-adds of a product at peak: transforms are bound by loads and stores.
+// Measured weights of the parts, in multiply-adds of a product at peak. Transforms are bound by loads and stores.
 constexpr double PRODUCT = 1.1;          // per multiply-add of the products
-constexpr double TILE_TRANSFORM = 6;     // per channel and point of a tile
-constexpr double WEIGHT_TRANSFORM = 6;   // per pair of channels and point
-constexpr double PASS = 200e3;           // for starting the threads a few times
+constexpr double TILE_TRANSFORM = 15;    // per channel and point of a tile
+constexpr double WEIGHT_TRANSFORM = 20;  // per pair of channels and point
+constexpr double START = 200e3;          // for starting the threads a few times
 
 bool accepts(const ConvShape& s, ConvPass) {
   const auto small = [](int64_t padding) { return padding >= 0 && padding <= 2; };
@@ -25,7 +25,7 @@ double cost_of(const ConvShape& s, ConvPass pass, const WinogradTransforms& f) {
   const double in = double(round_up(s.ic, WINOGRAD_BLOCK)), out = double(round_up(s.oc, WINOGRAD_BLOCK));
   const double tiles = double(grid.tiles);
   return points * (PRODUCT * tiles * in * out + TILE_TRANSFORM * tiles * (in + out) + WEIGHT_TRANSFORM * in * out) +
-         PASS;
+         START;
 }
 
 const WinogradTransforms& cheapest(const ConvShape& s, ConvPass pass) {

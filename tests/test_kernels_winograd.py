@@ -75,14 +75,14 @@ CASES = {
     "whole tiles, whole blocks": Conv(2, 32, 64, (16, 24)),
     "one tile too few and many": Conv(2, 32, 32, (17, 19)),
     "two left over": Conv(1, 48, 48, (18, 22)),
-    "fewer channels than a block": Conv(3, 17, 31, (21, 20)),
+    "fewer channels than a block": Conv(6, 17, 31, (23, 20)),
     "a half panel": Conv(2, 40, 48, (20, 20)),
     "odd channels": Conv(2, 67, 97, (13, 15)),
     "no padding": Conv(2, 32, 32, (19, 22), (0, 0, 0, 0)),
     "padding 2": Conv(2, 32, 32, (15, 18), (2, 2, 2, 2)),
     "uneven padding": Conv(2, 33, 40, (16, 17), (0, 1, 2, 1)),
-    "one row": Conv(8, 64, 64, (1, 40)),
-    "one column": Conv(8, 64, 64, (40, 1)),
+    "two rows": Conv(8, 64, 64, (2, 40)),
+    "two columns": Conv(8, 64, 64, (40, 2)),
     "channels shared by threads": Conv(1, 352, 300, (14, 14)),
     "several shared chunks": Conv(1, 16, 5500, (34, 34)),
 }
@@ -113,6 +113,13 @@ def check(conv: Conv, bias: bool = True, passes: tuple[str, ...] = tuple(BOUNDS)
 @pytest.mark.parametrize("conv", CASES.values(), ids=CASES)
 def test_all_passes(conv: Conv) -> None:
     check(conv)
+
+
+def test_small_pictures_take_small_tiles() -> None:
+    attributes, arrays, expected = CASES["two rows"].problems()["conv2d"]
+    assert algorithm("conv2d", attributes, arrays, expected.shape) == "winograd_2x2"
+    attributes, arrays, expected = CASES["no padding"].problems()["conv2d"]
+    assert algorithm("conv2d", attributes, arrays, expected.shape) == "winograd_4x4"
 
 
 def test_without_bias() -> None:

@@ -32,7 +32,7 @@ def options(*, isa: str | None = None, winograd: bool | None = None, threads: in
             _core.set_option("winograd", int(winograd))
             autograd.clear_kernel_cache()
         if threads is not None and threads != _core.num_threads():
-            _core.set_num_threads(threads)
+            set_num_threads(threads)
 
     enter(isa, winograd, threads)
     try:
@@ -50,6 +50,7 @@ def set_num_threads(n: int) -> None:
     if n < 0:
         raise ValueError(f"the number of threads must be 0 or more, not {n}")
     _core.set_num_threads(n)
+    autograd.clear_kernel_cache()  # kernels have scratch memory for the threads that they were prepared for
 
 
 def get_num_threads() -> int:
