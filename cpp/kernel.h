@@ -121,5 +121,6 @@ Family normalization_family();
 Family softmax_family();
 Family dropout_family();
 Family optimizer_family();
+Family warp_family();
 
 }  // namespace coolnn

@@ -96,6 +96,7 @@ def test_unknown_json_is_refused() -> None:
         lambda: data.Affine(translate=2),
         lambda: data.Affine(degrees=(3, 1)),
         lambda: data.Affine(scale=(0, 1)),
+        lambda: data.Affine(border="wrap"),
         lambda: data.Rotation((3, 1)),
         lambda: data.Translate(-1),
         lambda: data.ColorJitter(hue=0.6),
@@ -187,7 +188,21 @@ def test_warp_agrees_with_a_plain_computation() -> None:
         a, b = padded[y0 + 1, x0 + 1 : x0 + 3]
         d, e = padded[y0 + 2, x0 + 1 : x0 + 3]
         want = (a * (1 - fx) + b * fx) * (1 - fy) + (d * (1 - fx) + e * fx) * fy
-        assert abs(want - got[i, y, x, c]) <= 2.6  # half a 256th of a pixel each way, and rounding
+        assert abs(want - got[i, y, x, c]) <= 0.51
+    floats = warp(batch.astype(np.float32), matrices, fill=30)
+    assert np.abs(floats - got).max() <= 0.51
+
+
+@pytest.mark.parametrize("border", ["edge", "reflect"])
+def test_what_comes_in_from_outside(border: str) -> None:
+    batch = pictures(1, 7, 9)
+    for dx, dy in ((-3, -2), (4, 5), (0, -6)):
+        padded = np.pad(batch[0], ((6, 6), (6, 6), (0, 0)), border)
+        moved = warp(batch, np.array([[[1.0, 0, dx], [0, 1, dy]]]), border=border)
+        assert np.array_equal(moved[0], padded[6 + dy : 13 + dy, 6 + dx : 15 + dx])
+    far = warp(batch, np.array([[[1e30, 0, 1e30], [np.nan, 1, -1e30]]]), border=border)
+    assert far.shape == batch.shape  # nonsense gives some pixel, never a crash
+    assert warp(batch[:, :1, :1], np.full((1, 2, 3), 5.0), border=border).tolist() == batch[:, :1, :1].tolist()
 
 
 def test_affine_turns_anticlockwise_about_the_middle() -> None:

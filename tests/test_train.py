@@ -164,6 +164,17 @@ def test_early_stop():
     assert trainer.best["epoch"] + 2 == len(history) < 50
 
 
+def test_without_validation_the_last_epoch_is_kept():
+    kept = []
+    trainer = cool.Trainer(
+        small_net(), loaders()[0], epochs=4, lr=5e-3, ema=0.9, quiet=True, on_best=lambda t: kept.append(t.epoch)
+    )
+    history = trainer.fit()
+    assert trainer.best is history[-1] and kept == [1, 2, 3, 4]
+    with pytest.raises(TrainingError, match="validation"):
+        cool.Trainer(small_net(), loaders()[0], patience=3)
+
+
 def test_log_is_csv(tmp_path):
     full_run(tmp_path)
     with open(tmp_path / "results.csv") as file:

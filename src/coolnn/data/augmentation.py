@@ -12,17 +12,17 @@ AUGMENTATIONS = ("none", "digits", "small", "photos")
 def augmentation(name: str, size: int | tuple[int, int] | None = None) -> Transform | None:
     """A usual augmentation by name; `size` is that of the pictures for the network, where the name needs it.
 
-    none; digits: small shifts, turns and scalings; small: mirrored and shifted by up to an eighth (as for CIFAR-10);
-    photos: random resized crops, mirrored, colours varied. Raises DataError for another name.
+    none; digits: small shifts, turns, scalings and slants; small: mirrored and shifted by up to an eighth (as for
+    CIFAR-10); photos: random resized crops, mirrored, colours varied. Raises DataError for another name.
 
     >>> import coolnn as cool
     >>> cool.data.augmentation("digits")
-    Affine(degrees=10.0, translate=0.08, scale=(0.9, 1.1), shear=0.0, fill=0)
+    Affine(degrees=12.0, translate=0.1, scale=(0.85, 1.15), shear=10.0, fill=0, border='constant')
     """
     if name == "none":
         return None
     if name == "digits":
-        return Affine(degrees=10.0, translate=0.08, scale=(0.9, 1.1))
+        return Affine(degrees=12.0, translate=0.1, scale=(0.85, 1.15), shear=10.0)
     if name not in ("small", "photos"):
         raise DataError(f"augmentation {name!r} is not known; choose one of: {', '.join(AUGMENTATIONS)}")
     if size is None:

@@ -2,106 +2,54 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _core
+from ..spec import DTYPE_CODES
 from .draws import Draws
 from .errors import DataError
 from .image import Pixels
 from .transforms import Range, Transform, _bounds
 
-# So many pixels are worked on at a time that what is made on the way stays in the processor's cache.
-_CHUNK = 1 << 14
+Border = Literal["constant", "edge", "reflect"]
 
 
-def warp(images: Pixels, matrices: NDArray[np.float64], fill: int = 0) -> Pixels:
+def warp(images: Pixels, matrices: NDArray[np.float64], fill: int = 0, border: Border = "constant") -> Pixels:
     """Pictures (N, H, W, C) whose pixel (x, y) comes, bilinearly, from matrix (2, 3) times (x, y, 1) of the original.
 
-    Coordinates count from the middle of the top left pixel and are exact to 1/256 of a pixel; places outside the
-    original are `fill`.
+    Coordinates count from the middle of the top left pixel. Outside the original there is `fill` ("constant"), its
+    nearest pixel ("edge") or its mirror image about the outermost pixels ("reflect").
     """
-    n, h, w, _ = images.shape
-    out = np.empty_like(images)
-    step = max(1, _CHUNK // (h * w))
-    blend = _blend_bytes if images.dtype == np.uint8 else _blend_floats
-    for begin in range(0, n, step):
-        part = slice(begin, begin + step)
-        index, fx, fy = _places(matrices[part].astype(np.float32), h, w)
-        for channel in range(images.shape[3]):
-            plane = np.pad(images[part, :, :, channel], ((0, 0), (1, 2), (1, 2)), constant_values=fill)
-            out[part, :, :, channel] = blend(plane, index, fx, fy)
+    out = np.empty(images.shape, images.dtype)
+    if out.size:
+        kernel = _kernel(images.dtype, images.shape, border, fill)
+        inputs = np.ascontiguousarray(images), np.ascontiguousarray(matrices, np.float64)
+        kernel.run_into(tuple(map(_core.Buffer.borrow, inputs)), (_core.Buffer.borrow(out),))
     return out
 
 
-def _places(m: NDArray[np.float32], h: int, w: int) -> tuple[NDArray[Any], NDArray[np.uint32], NDArray[np.uint32]]:
-    """For each new pixel its top left neighbour, as an index into pictures (N, H + 2, W + 2), and how far it is beyond.
-
-    All three (N, H, W); the fractions in 1/256.
-    """
-    x, y = np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32)
-    whole, parts = [], []
-    for row, length in ((m[:, 0], w), (m[:, 1], h)):
-        along = row[:, 0, None] * x
-        down = row[:, 1, None] * y + (row[:, 2, None] + np.float32(1))  # 1 for the border before the first pixel
-        place = along[:, None, :] + down[:, :, None]
-        np.clip(place, 0, length + 1, out=place)
-        fixed = (place * np.float32(256) + np.float32(0.5)).astype(np.uint32)
-        whole.append((fixed >> np.uint32(8)).astype(np.int32))
-        parts.append(fixed & np.uint32(255))
-    index = whole[1] * np.int32(w + 2)
-    index += whole[0]
-    index += np.arange(len(m), dtype=np.int32)[:, None, None] * np.int32((h + 2) * (w + 2))
-    return index, parts[0], parts[1]
-
-
-def _blend_bytes(
-    plane: NDArray[np.uint8], index: NDArray[Any], fx: NDArray[np.uint32], fy: NDArray[np.uint32]
-) -> NDArray[np.uint8]:
-    """Between the four neighbours of each place in a padded plane (N, H + 3, W + 3), in whole numbers."""
-    wide = plane.astype(np.uint32)
-    # All four neighbours in one word, so that one look-up brings them: bytes 0, 1 above, 2, 3 below.
-    four = wide[:, :-1, :-1] | (wide[:, :-1, 1:] << np.uint32(8))
-    four |= (wide[:, 1:, :-1] << np.uint32(16)) | (wide[:, 1:, 1:] << np.uint32(24))
-    found = four.ravel().take(index, mode="clip")
-    # Above and below at once, in the lower and the upper 16 bits: left * 256 + (right - left) * fx fits there.
-    left = found & np.uint32(0x00FF00FF)
-    found >>= np.uint32(8)
-    found &= np.uint32(0x00FF00FF)
-    found -= left
-    found *= fx
-    left <<= np.uint32(8)
-    found += left
-    above = found & np.uint32(0xFFFF)
-    found >>= np.uint32(16)
-    found -= above
-    found *= fy
-    above <<= np.uint32(8)
-    found += above
-    found += np.uint32(1 << 15)
-    found >>= np.uint32(16)
-    return found.astype(np.uint8)
-
-
-def _blend_floats(
-    plane: NDArray[np.float32], index: NDArray[Any], fx: NDArray[np.uint32], fy: NDArray[np.uint32]
-) -> NDArray[np.float32]:
-    """As `_blend_bytes`, for pictures of floats."""
-    right, below = fx.astype(np.float32) / 256, fy.astype(np.float32) / 256
-    corners = [plane[:, y : plane.shape[1] - 1 + y, x : plane.shape[2] - 1 + x] for y in (0, 1) for x in (0, 1)]
-    a, b, c, d = (corner.ravel().take(index) for corner in corners)
-    above, under = a + (b - a) * right, c + (d - c) * right
-    return np.asarray(above + (under - above) * below, np.float32)
+@functools.lru_cache(maxsize=256)
+def _kernel(dtype: np.dtype[Any], shape: tuple[int, ...], border: str, fill: int) -> _core.Kernel:
+    n, h, w, c = shape
+    pictures = (DTYPE_CODES[dtype], (n, c, h, w))
+    matrices = (DTYPE_CODES[np.dtype(np.float64)], (n, 2, 3))
+    kernel = _core.prepare("warp", {"border": border, "fill": float(fill)}, (pictures, matrices), (pictures,))
+    assert kernel is not None, "pictures are uint8 or float32"
+    return kernel
 
 
 @dataclass(frozen=True)
 class Affine(Transform):
     """Turned by up to `degrees`, shifted by up to the share `translate`, scaled and sheared, about the middle.
 
-    degrees and shear (in degrees): a number d means -d to d, else (low, high); scale: (low, high); what comes in from
-    outside is `fill`. Bilinear; shape unchanged.
+    degrees and shear (in degrees): a number d means -d to d, else (low, high); scale: (low, high); border: what comes
+    in from outside, "constant" (`fill`), "edge" (the nearest pixel) or "reflect" (a mirror image). Bilinear; shape
+    unchanged.
 
     >>> import coolnn as cool, numpy as np
     >>> shift = cool.data.Affine(translate=0.1)
@@ -114,8 +62,11 @@ class Affine(Transform):
     scale: tuple[float, float] = (1.0, 1.0)
     shear: Range = 0.0
     fill: int = 0
+    border: Border = "constant"
 
     def __post_init__(self) -> None:
+        if self.border not in ("constant", "edge", "reflect"):
+            raise DataError(f"border {self.border!r} is not known; choose constant, edge or reflect")
         _bounds(self.degrees, 0, "degrees")
         _bounds(self.shear, 0, "shear")
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -138,7 +89,7 @@ class Affine(Transform):
         matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 0], matrices[:, 1, 1] = a, b, c, d
         matrices[:, 0, 2] = cx - a * (cx + dx) - b * (cy + dy)
         matrices[:, 1, 2] = cy - c * (cx + dx) - d * (cy + dy)
-        return warp(images, matrices, self.fill)
+        return warp(images, matrices, self.fill, self.border)
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def train(
         model=model or recipe.model,
         size=size or recipe.size,
         augment=augment or recipe.augment or "auto",
-        val=0.1 if val is None else val,
+        val=recipe.val if val is None else val,
         settings=recipe.settings.but(**changes),
         tensorboard=tensorboard,
     )

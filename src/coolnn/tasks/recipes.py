@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..train import Settings
 
@@ -15,11 +16,16 @@ class Recipe:
     size: int
     settings: Settings
     augment: str | None = None
+    #: Share of the training pictures kept for validation; 0: the network of the last epoch is the result.
+    val: float = 0.1
 
+
+# LeNet-5 does better with plain momentum than with AdamW, on every validation split that was tried.
+_SGD: dict[str, Any] = {"optimizer": "sgd", "lr": 0.05, "weight_decay": 5e-4}
 
 RECIPES = {
-    # Handwriting: small shifts, turns and scalings make new digits; a mirror image would not be one.
-    "digits": Recipe("lenet5", 28, Settings(epochs=12, batch_size=64, lr=4e-3), "digits"),
+    # Handwriting: small shifts, turns, scalings and slants make new digits; a mirror image would not be one.
+    "digits": Recipe("lenet5", 28, Settings(epochs=20, batch_size=32, **_SGD), "digits"),
     "mnist": Recipe("lenet5", 28, Settings(epochs=12, batch_size=128, lr=4e-3), "digits"),
     "fashion-mnist": Recipe("lenet5", 28, Settings(epochs=15, batch_size=128, lr=4e-3), "small"),
     "cifar10": Recipe("small_resnet", 32, Settings(epochs=20, batch_size=128, lr=4e-3, weight_decay=5e-2), "small"),

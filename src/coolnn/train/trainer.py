@@ -58,7 +58,8 @@ class Evaluation:
 class Trainer:
     """Trains a classifier and keeps a log, a best and a last state, so that nothing is lost whatever happens.
 
-    `train` and `val` are `coolnn.data.Loader`s; `val` may be None (then the training accuracy picks the best epoch).
+    `train` and `val` are `coolnn.data.Loader`s; `val` may be None: then nothing can pick an epoch, and the
+    last one counts as the best (training accuracy only says how well the pictures are known by heart).
     Settings may be given whole or by name: Trainer(net, train, val, epochs=5, lr=1e-3). With a `folder` the log
     (results.csv) and the checkpoint are kept there, and `fit(resume=True)` goes on from it, bit for bit.
 
@@ -93,6 +94,8 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.quiet = quiet
         self.on_best = on_best  # called with the trainer when an epoch is the best so far (writes the model file)
+        if val is None and self.settings.patience is not None:
+            raise TrainingError("patience needs validation pictures to see when training no longer helps; leave it out")
         self.steps_per_epoch = len(train)
         if self.steps_per_epoch == 0:
             raise TrainingError(
@@ -203,7 +206,7 @@ class Trainer:
         self.epoch += 1
         self.step = 0
         self.sums = dict.fromkeys(self.sums, 0.0)
-        if self.best is None or _merit(row) > _merit(self.best):
+        if self.val_loader is None or self.best is None or _merit(row) > _merit(self.best):
             self.best = row
             if self.on_best is not None:
                 with self.averaged():
@@ -317,8 +320,7 @@ def evaluate(net: nn.Module | Compiled, loader: Loader) -> Evaluation:
 
 def _merit(row: Mapping[str, Any]) -> tuple[float, float]:
     """What makes one epoch better than another: accuracy first, then the lower loss."""
-    kind = "val" if "val_accuracy" in row else "train"
-    return row[f"{kind}_accuracy"], -row[f"{kind}_loss"]
+    return row["val_accuracy"], -row["val_loss"]
 
 
 def _describe(row: Mapping[str, Any]) -> str:
