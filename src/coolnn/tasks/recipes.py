@@ -25,7 +25,7 @@ _SGD: dict[str, Any] = {"optimizer": "sgd", "lr": 0.05, "weight_decay": 5e-4}
 
 RECIPES = {
     # Handwriting: small shifts, turns, scalings and slants make new digits; a mirror image would not be one.
-    "digits": Recipe("lenet5", 28, Settings(epochs=20, batch_size=32, **_SGD), "digits"),
+    "digits": Recipe("lenet5", 28, Settings(epochs=20, batch_size=32, **_SGD), "digits", val=0.0),
     "mnist": Recipe("lenet5", 28, Settings(epochs=12, batch_size=128, lr=4e-3), "digits"),
     "fashion-mnist": Recipe("lenet5", 28, Settings(epochs=15, batch_size=128, lr=4e-3), "small"),
     "cifar10": Recipe("small_resnet", 32, Settings(epochs=20, batch_size=128, lr=4e-3, weight_decay=5e-2), "small"),
