@@ -71,7 +71,8 @@ struct TileLayout {
 // arithmetic units busy. What does not fit its list of pieces is left to be fetched when it is needed.
 class Prefetcher {
  public:
-  // The patches of size x size pixels under the tiles [begin, end), whose corners lie (top, left) outside of the tiles'.
+  // The patches of size x size pixels under the tiles [begin, end); their corners lie (top, left) outside of the
+  // tiles' corners.
   void add(const TileGrid& grid, const float* x, int64_t height, int64_t width, int64_t channels, int64_t begin,
            int64_t end, int64_t size, int64_t top, int64_t left) {
     while (begin < end) {

@@ -11,7 +11,7 @@ namespace coolnn {
 namespace {
 
 constexpr int64_t PRIVATE_CHUNK = 640 << 10;  // bytes of transformed tiles that one thread keeps in its cache
-constexpr int64_t SHARED_CHUNK = 30 << 20;    // and all threads together in the last-level cache
+constexpr int64_t SHARED_CHUNK = 30 << 20;     // and that all threads work on together
 constexpr int64_t PRIVATE_WEIGHTS = 12 << 20;  // transformed weights beyond this do not stay in the last-level cache
 constexpr int64_t STREAMED_OUTPUT = 8 << 20;   // larger outputs would leave the caches anyway
 

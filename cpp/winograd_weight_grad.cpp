@@ -1,8 +1,8 @@
-// Winograd's weight gradient: dw = GT [sum over tiles of (BT x B) . (A dy AT)] G, the sum as one matrix product a point.
+// Winograd's weight gradient: dw = GT [sum over tiles of (BT x B) . (A dy AT)] G, the sum as one product a point.
 //
-// Chunk after chunk of tiles is transformed by all threads, past the caches; then the sums, cut into blocks of channels,
-// are shared out: each block adds up the whole chunk, so its order does not depend on the number of threads. With many
-// channels and one chunk, a thread keeps the sums of a block for all points in its cache and finishes it on the spot.
+// Chunk after chunk of tiles is transformed by all threads, past the caches; then the sums, cut into blocks of
+// channels, are shared out: each block adds up the whole chunk, so its order does not depend on the number of threads.
+// With many channels and one chunk, a thread keeps a block's sums at all points in its cache and finishes them there.
 #include "winograd.h"
 
 namespace coolnn {
@@ -11,8 +11,8 @@ namespace {
 constexpr int64_t CHUNK = 24 << 20;  // bytes of transformed tiles
 constexpr int64_t BLOCK = 64;        // channels of x and of dy in a block of sums: those of all points fit a cache
 constexpr int64_t RUN = 64;          // tiles added up at a time: 64 channels of them fit the first-level cache
-constexpr int64_t ENOUGH_TASKS = 16;
-constexpr int64_t TRANSFORM_GRAIN = 8;
+constexpr int64_t ENOUGH_TASKS = 16;  // blocks that keep all threads busy
+constexpr int64_t TRANSFORM_GRAIN = 8;  // tiles
 
 class WinogradWeightGrad final : public Kernel {
  public:

@@ -105,7 +105,8 @@ static void spread_tile(const WinogradPicture& p, int64_t top, int64_t left, flo
   // The rest of the last block: the last channels, then zeros.
   for (int64_t c = whole; c % BLOCK != 0 || c < p.channels; c += VL) {
     const int lanes = c < p.channels ? int(p.channels - c) : 0;
-    spread<M>(PartialPatch<N>{border, lanes}, lanes ? c : 0, to + c / BLOCK * block_stride + c % BLOCK, point_stride, STREAMING);
+    const PartialPatch<N> patch_of_lanes = {border, lanes};
+    spread<M>(patch_of_lanes, lanes ? c : 0, to + c / BLOCK * block_stride + c % BLOCK, point_stride, STREAMING);
   }
 }
 
@@ -189,7 +190,7 @@ template <class F, int I> static INLINE void weight_row(const vf* tap, float* to
   for (int j = 0; j < F::POINTS; j++) store(to + j * point_stride, result[j]);
 }
 
-constexpr int AHEAD = 8;  // channels
+constexpr int AHEAD = 8;  // channels that weights are fetched ahead
 
 template <class F, int I>
 static void weight_rows(const float* packed, int64_t channels, int columns, int row, int rows, float* to,

@@ -2,8 +2,9 @@
 // the products of transformed tiles with transformed weights.
 //
 // Names: a tile is the m x m patch of the output (and the n x n patch of the input under it, n = m + 2); a point is
-// one of the n * n places of a transformed tile, at which the convolution is a matrix product over channels. Transformed
-// tiles lie as [point][panel][channels / 16][rows of the panel][16]: a panel is as many tiles as one product takes.
+// one of the n * n places of a transformed tile, at which the convolution is a matrix product over channels.
+// Transformed tiles lie as [point][panel][channels / 16][rows of the panel][16]: a panel is as many tiles as one
+// product takes.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

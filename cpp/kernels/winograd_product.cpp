@@ -124,8 +124,12 @@ void accumulate(const float* d, const float* v, ptrdiff_t v_block, int tiles, fl
 
 template <int STEP, int... LANE> struct Lanes {
   // Lane l of the first result comes from a where l lacks the bit STEP, else from b; the other way round the second.
-  static INLINE vf low(vf a, vf b) { return __builtin_shufflevector(a, b, (LANE & STEP ? VL + LANE - STEP : LANE)...); }
-  static INLINE vf high(vf a, vf b) { return __builtin_shufflevector(a, b, (LANE & STEP ? VL + LANE : LANE + STEP)...); }
+  static INLINE vf low(vf a, vf b) {
+    return __builtin_shufflevector(a, b, (LANE & STEP ? VL + LANE - STEP : LANE)...);
+  }
+  static INLINE vf high(vf a, vf b) {
+    return __builtin_shufflevector(a, b, (LANE & STEP ? VL + LANE : LANE + STEP)...);
+  }
 };
 #if defined(__AVX512F__)
 template <int STEP> using Exchange = Lanes<STEP, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>;
