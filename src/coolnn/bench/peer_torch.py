@@ -93,3 +93,36 @@ def inferences(net: nn.Module, images: Array) -> dict[str, Callable[[], Array]]:
 
         runs[f"torch {name}"] = run
     return runs
+
+
+def epochs(net: nn.Module, pictures: Array, labels: Array, batch: int) -> dict[str, Callable[[], float]]:
+    """One epoch of training in PyTorch: with its DataLoader, and with batches taken from tensors by hand."""
+    import torch
+
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous().float().div(255)
+    y = torch.from_numpy(labels)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch, shuffle=True)
+
+    def by_hand() -> Any:
+        order = torch.randperm(len(x))
+        for start in range(0, len(x), batch):
+            chosen = order[start : start + batch]
+            yield x[chosen], y[chosen]
+
+    runs: dict[str, Callable[[], float]] = {}
+    for name, batches in (("DataLoader", lambda: loader), ("by hand", by_hand)):
+        twin = mirror(net).train()
+        optimizer = torch.optim.SGD(twin.parameters(), lr=1e-4, momentum=0.9)
+
+        def run(twin: Any = twin, optimizer: Any = optimizer, batches: Callable[[], Any] = batches) -> float:
+            total = 0.0
+            for images, targets in batches():
+                optimizer.zero_grad()
+                loss = torch.nn.functional.cross_entropy(twin(images), targets)
+                loss.backward()
+                optimizer.step()
+                total += float(loss)
+            return total
+
+        runs[f"torch {name}"] = run
+    return runs

@@ -11,19 +11,22 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, _core, models, ops, optim
-from ..autograd import no_grad
+from ..data import ArrayDataset, Loader
+from ..graph import compile, compile_step
 from ..options import get_num_threads
 from ..tensor import from_numpy
 from .timing import interleave
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+EPOCH_PICTURES = 60_000  # MNIST's
+
 
 @dataclass(frozen=True)
 class Workload:
     """Something to measure: a network with its input, trained or run, or a matrix product."""
 
-    kind: str  # train | infer | matmul
+    kind: str  # train | infer | epoch | matmul
     model: str = ""
     batch: int = 1
     size: int = 224
@@ -35,6 +38,8 @@ class Workload:
         """What is measured, in words."""
         if self.kind == "matmul":
             return f"matrix product {self.size} x {self.size} x {self.size}"
+        if self.kind == "epoch":
+            return f"{self.model}, {EPOCH_PICTURES:,} pictures through the loader, batch {self.batch}"
         verb = "training step" if self.kind == "train" else "inference"
         return f"{self.model} {verb}, batch {self.batch}, {self.channels} x {self.size} x {self.size}"
 
@@ -44,6 +49,7 @@ WORKLOADS = {
     "vgg19": Workload("train", "vgg19", 8),
     "lenet5-infer": Workload("infer", "lenet5", 1, 28, 1, 10),
     "vgg19-infer": Workload("infer", "vgg19", 1),
+    "lenet5-epoch": Workload("epoch", "lenet5", 64, 28, 1, 10),
     "matmul": Workload("matmul", size=1024),
 }
 
@@ -60,11 +66,13 @@ def run(workload: Workload, seconds: float = 10.0, peers: bool = True) -> dict[s
 
         torch.set_num_threads(get_num_threads())
     runs, difference = _RUNNERS[workload.kind](workload, peers)
-    timings = interleave(runs, seconds)
+    timings = interleave(runs, seconds, least=3 if workload.kind == "epoch" else 5)
     ours = timings.pop("coolnn")
+    eager = timings.pop("coolnn eager", None)
     result: dict[str, Any] = {
         "work": workload.title,
         "coolnn_seconds": ours.median,
+        "coolnn_eager_seconds": eager and eager.median,
         "peers": {name: timing.median for name, timing in timings.items()},
         "threads": get_num_threads(),
         "isa": _core.isa(),
@@ -108,17 +116,19 @@ def _train(workload: Workload, peers: bool) -> tuple[dict[str, Callable[[], Any]
 
         difference = _same_gradients(net, images, labels, workload.title)
         runs |= peer_torch.training_steps(net, images, labels, lr)
-    optimizer = optim.SGD(net.parameters(), lr=lr, momentum=0.9)
+    step = compile_step(net, optimizer=optim.SGD(net.parameters(), lr=lr, momentum=0.9))
     x, y = from_numpy(images), from_numpy(labels)
+    eager_net = _network(workload)
+    eager_optimizer = optim.SGD(eager_net.parameters(), lr=lr, momentum=0.9)
 
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = ops.cross_entropy(net(x), y)
+    def eager() -> float:
+        eager_optimizer.zero_grad()
+        loss = ops.cross_entropy(eager_net(x), y)
         loss.backward()
-        optimizer.step()
+        eager_optimizer.step()
         return float(loss)
 
-    return {"coolnn": step, **runs}, difference
+    return {"coolnn": lambda: float(step(x, y)), "coolnn eager": eager, **runs}, difference
 
 
 def _same_gradients(net: Any, images: Array, labels: Array, title: str) -> float:
@@ -148,10 +158,10 @@ def _infer(workload: Workload, peers: bool) -> tuple[dict[str, Callable[[], Any]
     images, _ = _inputs(workload)
     net = _network(workload).eval()
     x = from_numpy(images)
+    compiled = compile(net)
 
     def forward() -> Array:
-        with no_grad():
-            return net(x).numpy()  # type: ignore[no-any-return]
+        return compiled(x).numpy()
 
     runs: dict[str, Callable[[], Any]] = {"coolnn": forward}
     difference = 0.0
@@ -178,4 +188,24 @@ def _matmul(workload: Workload, peers: bool) -> tuple[dict[str, Callable[[], Any
     return runs, difference
 
 
-_RUNNERS = {"train": _train, "infer": _infer, "matmul": _matmul}
+def _epoch(workload: Workload, peers: bool) -> tuple[dict[str, Callable[[], Any]], float]:
+    """One pass over as many pictures as MNIST has (random ones: speed does not depend on what is on them)."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (EPOCH_PICTURES, workload.size, workload.size, workload.channels), np.uint8)
+    labels = rng.integers(0, workload.classes, EPOCH_PICTURES)
+    net = _network(workload)
+    runs: dict[str, Callable[[], Any]] = {}
+    if peers:
+        from . import peer_torch
+
+        runs = peer_torch.epochs(net, pictures, labels, workload.batch)
+    loader = Loader(ArrayDataset(pictures, labels), workload.batch, shuffle=True)
+    step = compile_step(net, optimizer=optim.SGD(net.parameters(), lr=1e-4, momentum=0.9))
+
+    def epoch() -> float:
+        return sum(float(step(x, y)) for x, y in loader)
+
+    return {"coolnn": epoch, **runs}, 0.0
+
+
+_RUNNERS = {"train": _train, "infer": _infer, "epoch": _epoch, "matmul": _matmul}
