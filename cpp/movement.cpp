@@ -1,7 +1,9 @@
 // Operations that move numbers without computing: each is one or more strided copies, sized by the bytes of an element.
 #include <algorithm>
+#include <cstring>
 
 #include "kernel.h"
+#include "parallel.h"
 #include "strided.h"
 
 namespace coolnn {
@@ -205,20 +207,38 @@ KernelPtr make_pad(const Problem& p) {
   return make_steps("copy", std::move(steps), FillValue(p.number("value", 0.0), y.dtype));
 }
 
+// In storage order every input is `outer` runs of numbers, and the output takes one run of each by turns.
 KernelPtr make_concat(const Problem& p) {
   const Spec& y = p.outputs[0];
   const int64_t dim = p.integer("dim");
-  std::vector<Step> steps;
-  int64_t start = 0;
-  for (size_t k = 0; k < p.inputs.size(); k++) {
-    const Spec& x = p.inputs[k];
+  if (dim < 0 || dim >= y.rank) return nullptr;
+  const int64_t bytes = int64_t(element_bytes(p)), inner = y.stride[dim] * bytes, row = y.shape[dim] * inner;
+  std::vector<int64_t> run;  // bytes of a run of each input
+  for (const Spec& x : p.inputs) {
     if (!x.present() || x.dtype != y.dtype || x.rank != y.rank) return nullptr;
-    Part part;
-    for (int i = 0; i < y.rank; i++) part.start[i] = i == dim ? start : 0, part.count[i] = x.shape[i], part.step[i] = 1;
-    steps.push_back({copy_part(y, part, x, true), int(k)});
-    start += x.shape[dim];
+    run.push_back(x.shape[dim] * inner);
   }
-  return make_steps("copy", std::move(steps));
+  const int64_t outer = row == 0 ? 0 : y.elements() * bytes / row;
+  constexpr int64_t LONG_ROW = 1 << 18;
+  if (row >= LONG_ROW) {
+    std::vector<Step> steps;
+    int64_t start = 0;
+    for (size_t k = 0; k < run.size(); k++) {
+      steps.push_back({StridedCopy({{outer, run[k], row}, {run[k], 1, 1}}, 1, 0, start), int(k)});
+      start += run[k];
+    }
+    return make_steps("copy", std::move(steps));
+  }
+  return make_function_kernel("runs", [=](const Arguments& a) {
+    parallel_range(outer, std::max<int64_t>(1, LONG_ROW / 2 / (row + 1)), [&](int64_t begin, int64_t end) {
+      char* to = a.out<char>(0) + begin * row;
+      for (int64_t i = begin; i < end; i++)
+        for (size_t k = 0; k < run.size(); k++) {
+          std::memcpy(to, a.in<char>(int(k)) + i * run[k], size_t(run[k]));
+          to += run[k];
+        }
+    });
+  });
 }
 
 }  // namespace

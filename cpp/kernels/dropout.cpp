@@ -1,6 +1,9 @@
 #include "kernels/dropout.h"
 
 #include "simd.h"
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace coolnn {
 namespace COOLNN_ISA {
@@ -20,6 +23,8 @@ INLINE words64 multiply(words64 a, uint64_t b) {
   return (words64)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(int64_t(b)));
 #elif defined(__AVX2__)
   return (words64)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(int64_t(b)));
+#elif defined(__SSE2__)
+  return (words64)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(int64_t(b)));
 #else
   return (a & LOW) * b;
 #endif
@@ -31,6 +36,7 @@ void philox(uint64_t key, uint64_t offset, uint64_t first, int64_t blocks, uint3
     for (int i = 0; i < LANES; i++) index[i] = first + uint64_t(block) + uint64_t(i);
     words64 c0 = index & LOW, c1 = index >> 32, c2 = (words64){} + (offset & LOW), c3 = (words64){} + (offset >> 32);
     uint64_t k0 = key & LOW, k1 = key >> 32;
+#pragma GCC unroll 10
     for (int round = 0; round < 10; round++) {
       const words64 p0 = multiply(c0, MULTIPLIER_0), p1 = multiply(c2, MULTIPLIER_1);
       c0 = (p1 >> 32) ^ c1 ^ k0;
@@ -42,10 +48,8 @@ void philox(uint64_t key, uint64_t offset, uint64_t first, int64_t blocks, uint3
     const words64 front = c0 | c1 << 32, back = c2 | c3 << 32;
     const int valid = blocks - block < LANES ? int(blocks - block) : LANES;
     for (int i = 0; i < valid; i++) {
-      const uint64_t pair[2] = {front[i], back[i]};
-      uint32_t* out = words + (block + i) * PHILOX_WORDS;
-      out[0] = uint32_t(pair[0]), out[1] = uint32_t(pair[0] >> 32);
-      out[2] = uint32_t(pair[1]), out[3] = uint32_t(pair[1] >> 32);
+      const uint64_t pair[2] = {front[i], back[i]};  // on the little-endian processors that we know
+      __builtin_memcpy(words + (block + i) * PHILOX_WORDS, pair, sizeof pair);
     }
   }
 }
