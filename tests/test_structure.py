@@ -20,7 +20,7 @@ FLOORS = [
     {"train"},
     {"tasks"},
     {"diagnosis", "bench"},
-    {"cli"},
+    {"cli", "__main__"},
 ]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import nn
+from .. import models, nn
+
+#: Networks whose parts run one after the other, in the order in which they are defined.
+_CHAINS = (nn.Sequential, models.LeNet5, models.AlexNet, models.VGG)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -15,8 +19,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def mirror(module: nn.Module) -> Any:
     """The PyTorch twin of a network of ours: the same layers with the same weights.
 
-    Works for trees of layers with a PyTorch layer of the same name and arguments, and for networks whose forward is
-    that of torchvision's (features, pooling, flatten, classifier).
+    Works for layers with a PyTorch layer of the same name and arguments, in `Sequential`s and in those networks of the
+    zoo that run their parts one after the other. Raises NotImplementedError for others.
     """
     import torch
 
@@ -30,27 +34,14 @@ def mirror(module: nn.Module) -> Any:
 
 def _mirror(module: nn.Module, torch: Any) -> Any:
     children = list(module.named_children())
-    if not children:
+    if isinstance(module, nn.GlobalAvgPool2d):
+        return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    if not children and hasattr(torch.nn, type(module).__name__):
         args, kwargs = module.arguments
         return getattr(torch.nn, type(module).__name__)(*args, **kwargs)
-    if isinstance(module, nn.Sequential):
-        return torch.nn.Sequential(*[_mirror(child, torch) for _, child in children])
-    names = [name for name, _ in children]
-    if names != [name for name in ("features", "avgpool", "classifier") if name in names]:
+    if not isinstance(module, _CHAINS):
         raise NotImplementedError(f"no PyTorch twin is known for {type(module).__name__}")
-
-    class Twin(torch.nn.Module):  # type: ignore[misc]  # torch is optional, so its types are unknown
-        def forward(self, x: Any) -> Any:
-            for name in names:
-                if name == "classifier":
-                    x = torch.flatten(x, 1)
-                x = getattr(self, name)(x)
-            return x
-
-    twin = Twin()
-    for name, child in children:
-        setattr(twin, name, _mirror(child, torch))
-    return twin
+    return torch.nn.Sequential(OrderedDict((name, _mirror(child, torch)) for name, child in children))
 
 
 def training_steps(net: nn.Module, images: Array, labels: Array, lr: float) -> dict[str, Callable[[], float]]:
@@ -70,7 +61,7 @@ def training_steps(net: nn.Module, images: Array, labels: Array, lr: float) -> d
             loss = torch.nn.functional.cross_entropy(twin(x), y)
             loss.backward()
             optimizer.step()
-            return float(loss)
+            return float(loss.item())
 
         steps[f"torch {name}"] = step
     return steps

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 #: Every verb, in the order in which the help lists them, with what it does.
 VERBS = {
@@ -37,9 +40,18 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for every other error, in place of the whole usage."""
+        flag, _, rest = message.removeprefix("argument ").partition(": ")
+        if rest.startswith("must be"):
+            message = f"{flag} {rest}"
+        raise UsageError(f"{message.removeprefix('argument ')} ({self.prog} --help tells more)")
+
+
 def parser_for(verb: str, examples: str) -> argparse.ArgumentParser:
     """The parser of a verb with what all verbs share."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"cool {verb}",
         description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
         epilog="examples:\n" + examples,
@@ -47,6 +59,29 @@ def parser_for(verb: str, examples: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     return parser
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """The type of an option that takes whole numbers from `least` on."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be {least} or more, not {value}")
+        return value
+
+    return convert
+
+
+def number(text: str) -> float:
+    """The type of an option that takes any number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
 
 
 def _overview() -> str:
@@ -63,8 +98,13 @@ def _overview() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; the exit status is 0 for success, 1 for failure, 2 for wrong use, 130 for Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not end the program
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if len(words) == 2 and words[0] == "help":
+        words = [words[1], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
-        print(_overview(), end="")
+        print(_overview(), end="", file=sys.stdout if words else sys.stderr)
         return 0 if words else 2
     if words[0] in ("-V", "--version"):
         from .. import __version__
@@ -91,19 +131,26 @@ def _run(verb: str, words: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"\ncool {verb}: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `cool ... | head`
-        sys.stderr.close()
+    except SystemExit as ending:  # how argparse ends after --help
+        return int(ending.code or 0)
+    except BrokenPipeError:  # `cool ... | head` has seen enough
+        with contextlib.suppress(OSError, ValueError):  # so that Python's last flush does not complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if "--debug" in words:
             raise
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = " ".join(_words(error).split()) or type(error).__name__
         if isinstance(error, MemoryError):
             text = "not enough memory; try a smaller batch size (--batch) or picture size (--size)"
-        expected = isinstance(
-            error, ValueError | OSError | RuntimeError | ImportError | MemoryError | KeyError | TypeError
-        )
-        if not expected:
+        if not isinstance(error, ValueError | OSError | RuntimeError | ImportError | MemoryError):
             text = f"{type(error).__name__}: {text} (please report this; --debug shows where)"
         print(f"cool {verb}: {text}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+
+
+def _words(error: Exception) -> str:
+    """An error in words, without the number of the system's own."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename else "")
+    return str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from . import UsageError, parser_for
+from . import UsageError, number, parser_for
 
 _EXAMPLES = """  cool bench
   cool bench lenet5 vgg19 --seconds 30
@@ -22,25 +22,27 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "work", nargs="*", help="lenet5, vgg19 (training steps), lenet5-infer, vgg19-infer, matmul (default: all)"
     )
-    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="time for each work (default: 10)")
+    parser.add_argument("--seconds", type=number, default=10.0, metavar="S", help="time for each work (default: 10)")
     parser.add_argument("--alone", action="store_true", help="leave the peers out")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     options = parser.parse_args(words)
 
     from .. import bench
 
+    if not 0 < options.seconds < float("inf"):
+        raise UsageError(f"--seconds must be a positive number, not {options.seconds:g}")
     names = options.work or list(bench.WORKLOADS)
     unknown = [name for name in names if name not in bench.WORKLOADS]
     if unknown:
         raise UsageError(f"there is no work named {unknown[0]}; choose from: {', '.join(bench.WORKLOADS)}")
     results = []
     for name in names:
-        if not options.json:
+        if sys.stderr.isatty():
             print(f"{bench.WORKLOADS[name].title} ...", end="\r", file=sys.stderr, flush=True)
         result = bench.run(bench.WORKLOADS[name], options.seconds, peers=not options.alone)
         results.append(result)
         if not options.json:
-            print(_line(result))
+            print("\x1b[K" * sys.stdout.isatty() + _line(result), flush=True)
     if options.json:
         print(json.dumps(results, indent=2))
     return 0

@@ -33,7 +33,12 @@ def main(words: list[str]) -> int:
         if options.name not in data.NAMED:
             raise UsageError(f"there is no data set named {options.name!r}; there are: {', '.join(data.NAMED)}")
         place = data.get(options.name, folder=options.folder, progress=None if options.json else _Bar().update)
-        print(json.dumps(str(place)) if options.json else f"{options.name} is in {place}")
+        if options.json:
+            print(json.dumps(str(place)))
+        elif data.NAMED[options.name].remotes:
+            print(f"{options.name} is in {place}")
+        else:
+            print(f"{options.name} is there already: {data.NAMED[options.name].about}")
         return 0
     return _list(options) if options.action == "list" else _info(options)
 

@@ -24,27 +24,32 @@ def main(words: list[str]) -> int:
     facts = diagnosis.facts()
     if not options.json:
         _print_facts(facts)
-        print("numbers (error of the kernels against float64, relative to the largest value)")
-    numbers = []
-    for result in diagnosis.check_numbers():
-        numbers.append(result)
-        if not options.json:
-            print(
-                f"  {'ok' if result['ok'] else 'WRONG':5} {result['isa']:9} {result['name']:28} {result['error']:.1e}"
-            )
+    numbers = list(diagnosis.check_numbers())
     if not options.json:
-        print("speed")
+        _print_numbers(numbers)
+        print("\nspeed", flush=True)
     speeds = []
     for result in diagnosis.measure_speed():
         speeds.append(result)
         if not options.json:
-            print(f"  {result['name']:42} {result['value']:>10,.1f} {result['unit']}")
+            print(f"  {result['name']:40} {result['value']:>9,.1f} {result['unit']}", flush=True)
     good = all(result["ok"] for result in numbers)
     if options.json:
         print(json.dumps(facts | {"numbers": numbers, "speed": speeds, "ok": good}, indent=2))
     else:
-        print("all is well" if good else "some numbers are WRONG: please report this output")
+        print("\nall is well" if good else "\nsome numbers are WRONG: please report this output")
     return 0 if good else 1
+
+
+def _print_numbers(numbers: list[dict[str, Any]]) -> None:
+    """One line a check, one column an instruction set."""
+    isas = list(dict.fromkeys(result["isa"] for result in numbers))
+    print("\nnumbers: values and gradients against float64, error relative to the largest")
+    print(" " * 33 + "".join(f"{isa:>10}" for isa in isas))
+    for name in dict.fromkeys(result["name"] for result in numbers):
+        results = {result["isa"]: result for result in numbers if result["name"] == name}
+        cells = "".join(f"{results[isa]['error']:>10.0e}" for isa in isas)
+        print(f"  {name:31}{cells}  {'ok' if all(r['ok'] for r in results.values()) else 'WRONG'}")
 
 
 def _print_facts(facts: dict[str, Any]) -> None:

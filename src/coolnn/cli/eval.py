@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from . import parser_for
+from . import parser_for, whole
 
 _EXAMPLES = """  cool eval runs/classify/digits digits
   cool eval model.safetensors my_pictures/ --json
@@ -21,7 +21,7 @@ def main(words: list[str]) -> int:
         choices=("train", "val", "test", "all"),
         help="part to measure (default: test if there is one, else all)",
     )
-    parser.add_argument("--batch", type=int, default=64, metavar="N", help="pictures at a time (default: 64)")
+    parser.add_argument("--batch", type=whole(1), default=64, metavar="N", help="pictures at a time (default: 64)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(words)
 

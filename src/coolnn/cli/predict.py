@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 
-from . import UsageError, parser_for
+from . import parser_for, whole
 
 _EXAMPLES = """  cool predict runs/classify/digits photo.png
   cool predict model.safetensors holiday/ --top 3
@@ -19,14 +19,12 @@ def main(words: list[str]) -> int:
     parser = parser_for("predict", _EXAMPLES)
     parser.add_argument("model", help="a model file, or the folder of a run")
     parser.add_argument("images", nargs="+", help="pictures, folders of pictures, or patterns such as '*.jpg'")
-    parser.add_argument("--top", type=int, default=1, metavar="N", help="how many answers a picture (default: 1)")
-    parser.add_argument("--batch", type=int, default=32, metavar="N", help="pictures at a time (default: 32)")
+    parser.add_argument("--top", type=whole(1), default=1, metavar="N", help="how many answers a picture (default: 1)")
+    parser.add_argument("--batch", type=whole(1), default=32, metavar="N", help="pictures at a time (default: 32)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON list")
     form.add_argument("--csv", action="store_true", help="print a CSV table")
     options = parser.parse_args(words)
-    if options.top < 1 or options.batch < 1:
-        raise UsageError("--top and --batch must be 1 or more")
 
     from ..tasks import classify
 
@@ -52,7 +50,7 @@ def main(words: list[str]) -> int:
         for row in answers:
             if "error" in row:
                 failed += 1
-                print(f"{row['picture']}: {row['error']}", file=sys.stderr)
+                print(f"cool predict: {row['error']}", file=sys.stderr)
             else:
                 text = "   ".join(f"{a['label']} {a['score']:.1%}" for a in row["answers"])
                 print(f"{row['picture']:{width}}  {text}")

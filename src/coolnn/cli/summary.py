@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
-from .. import models
+from .. import models, nn
 from ..models.summary import Summary, summary
-from . import UsageError, parser_for
+from . import UsageError, parser_for, whole
 
 _EXAMPLES = """  cool summary vgg19
   cool summary lenet5 --size 28 --channels 1
@@ -21,16 +22,16 @@ def main(words: list[str]) -> int:
     """Runs the verb."""
     parser = parser_for("summary", _EXAMPLES)
     parser.add_argument("model", nargs="?", help="name of a network, a model file, or the folder of a run")
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="height and width of the input")
-    parser.add_argument("--channels", type=int, metavar="N", help="channels of the input")
-    parser.add_argument("--classes", type=int, metavar="N", help="number of classes")
+    parser.add_argument("--size", type=whole(1), metavar="PIXELS", help="height and width of the input")
+    parser.add_argument("--channels", type=whole(1), metavar="N", help="channels of the input")
+    parser.add_argument("--classes", type=whole(1), metavar="N", help="number of classes")
     parser.add_argument("--list", action="store_true", help="list the networks that have a name")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     options = parser.parse_args(words)
 
     if options.list:
-        names = models.list_models()
-        print(json.dumps(names) if options.json else "\n".join(names))
+        rows = _networks()
+        print(json.dumps(rows, indent=2) if options.json else _table(rows))
         return 0
     if options.model is None:
         raise UsageError("name a network or a model file, or use --list")
@@ -47,6 +48,23 @@ def main(words: list[str]) -> int:
         table = _named(options)
     print(json.dumps(table.to_dict(), indent=2) if options.json else table)
     return 0
+
+
+def _networks() -> list[dict[str, Any]]:
+    rows = []
+    for name in models.list_models():
+        with nn.meta_parameters():  # shapes without numbers: VGG-19 would take half a gigabyte
+            net = models.create(name)
+        channels, height, width = net.input_size
+        rows.append({"name": name, "parameters": net.num_parameters(), "input": [channels, height, width]})
+    return rows
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = [f"{'name':14} {'parameters':>12}   input"]
+    return "\n".join(
+        lines + [f"{r['name']:14} {r['parameters']:>12,}   {'×'.join(map(str, r['input']))}" for r in rows]
+    )
 
 
 def _named(options: argparse.Namespace) -> Summary:

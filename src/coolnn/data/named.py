@@ -251,7 +251,9 @@ def load(
 
 def _load_path(path: Path, val: float | None, test: float | None, seed: int, channels: int | None) -> Splits:
     if not path.exists():
-        raise MissingDataError(f"there is no folder or file {path}, and no data set of that name ({', '.join(NAMED)})")
+        raise MissingDataError(
+            f"there is no folder or file '{path}', and no data set of that name ({', '.join(NAMED)})"
+        )
     if path.is_file():
         if path.suffix.lower() != ".npz":
             raise DataError(f"{path} is a file; give a folder with a folder a class, or an .npz file of arrays")

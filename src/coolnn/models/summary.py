@@ -330,7 +330,7 @@ def summary(net: Module | str, input_shape: Any = None, **kwargs: Any) -> Summar
     elif kwargs:
         raise TypeError(f"{', '.join(kwargs)}: only for a network given by its name")
     else:
-        name = type(net).__name__
+        name = getattr(net, "name", "") or type(net).__name__
     shapes = _input_shapes(net, input_shape)
     inputs = [meta(*shape) for shape in shapes]
     calls, visits = _follow(net, inputs)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import inspect
 import json
 import os
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +28,7 @@ from .recipes import recipe_for
 
 TASK = "classify"
 MODEL_FILE = "model.safetensors"
+CHECKPOINT_FILE = "checkpoint.safetensors"
 
 
 @dataclass
@@ -94,12 +99,18 @@ def train(
         settings=recipe.settings.but(**changes),
         tensorboard=tensorboard,
     )
-    if plan.model not in models.list_models():
-        models.create(plan.model)  # says which names are close
+    models.get_config(plan.model)  # says which names are close
+    if name is not None and not is_run_name(name):
+        raise ValueError(f"the name of a run is a plain name without slashes, not {name!r}")
     job = _Job(plan, workers)
-    folder = _new_folder(Path(runs) / TASK, name or Path(str(source)).name or "run")
-    write_json(folder / "args.json", plan.to_dict())
-    return job.run(folder, quiet, resume=False)
+    folder = _new_folder(Path(runs) / TASK, name or Path(plan.data).name or "run")
+    try:
+        write_json(folder / "args.json", plan.to_dict())
+        return job.run(folder, quiet, resume=False)
+    except BaseException:
+        if not (folder / CHECKPOINT_FILE).exists():  # nothing was trained that could be lost
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def resume(
@@ -120,7 +131,7 @@ def resume(
         plan = Plan.from_dict(json.loads((folder / "args.json").read_text()))
     except (ValueError, TypeError, KeyError) as error:
         raise FileFormatError(f"{folder / 'args.json'} is not the description of a run ({error})") from error
-    return _Job(plan, workers).run(folder, quiet, resume=(folder / "checkpoint.safetensors").exists())
+    return _Job(plan, workers).run(folder, quiet, resume=(folder / CHECKPOINT_FILE).exists())
 
 
 class _Job:
@@ -148,7 +159,7 @@ class _Job:
         self.val_loader = self._plain_loader(self.splits.val, shared)
         self.test_loader = self._plain_loader(self.splits.test, shared)
         manual_seed(settings.seed)
-        self.net = models.create(plan.model, len(self.classes), self.preprocessing.channels)
+        self.net = _network(plan, len(self.classes), self.preprocessing.channels)
 
     def _plain_loader(self, dataset: Any, shared: dict[str, Any]) -> Any:
         if dataset is None or len(dataset) == 0:
@@ -174,11 +185,16 @@ class _Job:
             on_best=keep_best,
         )
         if not quiet:
-            print(classify_report.headline(self.plan, self.splits, self.net, folder))
-        trainer.fit(resume=resume)
-        if trainer.interrupted and trainer.epoch < self.plan.settings.epochs:
-            return Run(folder, {"finished": False, "epochs": trainer.epoch, "folder": str(folder)}, interrupted=True)
-        return Run(folder, self._finish(trainer, folder))
+            headline = classify_report.headline(self.plan, self.splits, self.net, folder)
+            print(headline, file=sys.stderr, flush=True)
+        try:
+            trainer.fit(resume=resume)
+            if not trainer.interrupted or trainer.finished:
+                return Run(folder, self._finish(trainer, folder))
+        except KeyboardInterrupt:  # in the report, or the second one, which does not wait for a checkpoint
+            if not (folder / CHECKPOINT_FILE).exists():
+                raise
+        return Run(folder, {"finished": False, "epochs": trainer.epoch, "folder": str(folder)}, interrupted=True)
 
     def _finish(self, trainer: Trainer, folder: Path) -> dict[str, Any]:
         """Measures the best network and writes results and report."""
@@ -202,7 +218,7 @@ class _Job:
             f"{on}_loss": measured.loss,
             "seconds": trainer.seconds,
             "folder": str(folder),
-            "skipped": [str(file) for file in self.splits.train.skipped],
+            "skipped": sorted({str(file) for _, part in self.splits.parts() for file in part.skipped}),
         }
         write_json(folder / "results.json", results)
         classify_report.write(folder, results, trainer.history, measured, loader.dataset, best, self.plan.to_dict())
@@ -210,23 +226,38 @@ class _Job:
 
 
 def _mixing(settings: Settings) -> data.Mix | None:
-    if settings.mixup and settings.cutmix:
-        raise ValueError("mixup and cutmix exclude each other; choose one")
     if settings.mixup:
         return data.Mixup(settings.mixup)
     return data.CutMix(settings.cutmix) if settings.cutmix else None
 
 
+def _network(plan: Plan, classes: int, channels: int | None) -> models.Model:
+    """The network of a plan; those whose layers depend on the size of the pictures are made for it."""
+    takes_size = "image_size" in inspect.signature(models.get_config(plan.model).build).parameters
+    return models.create(plan.model, classes, channels, **({"image_size": plan.size} if takes_size else {}))
+
+
+def is_run_name(name: str) -> bool:
+    """Whether a run may be called so: the name of one folder."""
+    return name not in ("", ".", "..") and not any(mark in name for mark in "/\\\0")
+
+
 def _new_folder(parent: Path, name: str) -> Path:
     """parent/name, or name-2, name-3, ... if there is a run already: nothing is ever overwritten."""
-    parent.mkdir(parents=True, exist_ok=True)
-    for number in range(1, 10_000):
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir()
-            return folder
-        except FileExistsError:
-            continue
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 10_000):
+            folder = parent / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                continue
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            error.errno or errno.EIO, f"no run can be kept in {parent} ({reason}); choose another folder with --runs"
+        ) from error
     raise FileExistsError(f"{parent} holds ten thousand runs named {name}; choose another --name")
 
 

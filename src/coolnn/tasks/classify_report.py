@@ -21,11 +21,14 @@ _MISTAKES = 32
 def headline(plan: Any, splits: Any, net: Any, folder: Path) -> str:
     """The lines that a run begins with: what is trained on what, and where the results go."""
     parts = [f"{len(s):,} {k}" for k in ("train", "val", "test") if (s := getattr(splits, k)) is not None and len(s)]
-    return (
+    lines = [
         f"{plan.model} ({net.num_parameters():,} parameters) on {Path(plan.data).name}: "
-        f"{len(splits.train.classes)} classes, {', '.join(parts)} pictures of {plan.size} x {plan.size}\n"
-        f"results go to {folder}"
-    )
+        f"{len(splits.train.classes)} classes, {', '.join(parts)} pictures of {plan.size} x {plan.size}",
+        f"results go to {folder}",
+    ]
+    if splits.val is None or not len(splits.val):
+        lines.append("no pictures for validation, so the training accuracy chooses the best epoch: it says little")
+    return "\n".join(lines)
 
 
 def results_table(results: Mapping[str, Any], folder: Path) -> str:

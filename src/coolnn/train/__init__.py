@@ -2,7 +2,17 @@
 
 from .callbacks import Callback, TensorBoard
 from .progress import Progress
-from .settings import Settings
+from .settings import SettingError, Settings
 from .trainer import Evaluation, Trainer, TrainingError, evaluate
 
-__all__ = ["Callback", "Evaluation", "Progress", "Settings", "TensorBoard", "Trainer", "TrainingError", "evaluate"]
+__all__ = [
+    "Callback",
+    "Evaluation",
+    "Progress",
+    "SettingError",
+    "Settings",
+    "TensorBoard",
+    "Trainer",
+    "TrainingError",
+    "evaluate",
+]

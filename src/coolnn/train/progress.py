@@ -23,11 +23,19 @@ def duration(seconds: float) -> str:
 class Progress:
     """A progress bar: `update` as often as you like, it redraws at most ten times a second.
 
-    On anything but a terminal it is silent until `finish`, which prints one line; `quiet` prints nothing at all.
+    `done` of the `total` steps may be behind already; `later` steps will follow in further bars, for the time left in
+    all. On anything but a terminal it is silent until `finish`, which prints one line; `quiet` prints nothing at all.
     """
 
     def __init__(
-        self, total: int, label: str, unit: str = "images", stream: TextIO | None = None, quiet: bool = False
+        self,
+        total: int,
+        label: str,
+        unit: str = "img",
+        stream: TextIO | None = None,
+        quiet: bool = False,
+        done: int = 0,
+        later: int = 0,
     ) -> None:
         self.total = total
         self.label = label
@@ -35,44 +43,65 @@ class Progress:
         self.stream = stream or sys.stderr
         self.quiet = quiet
         self.live = not quiet and self.stream.isatty()
-        self.done = 0
+        self.done = done
+        self.later = later
         self.counted = 0  # units since the start, for the rate
         self.started = time.monotonic()
+        self._began_at = done
         self._drawn = 0.0
 
     def update(self, steps: int, units: int, text: str) -> None:
         """Moves on by `steps` of the total; `units` is what the rate counts (pictures); `text` the figures to show."""
         self.done += steps
         self.counted += units
-        now = time.monotonic()
-        if self.live and (now - self._drawn > 0.1 or self.done >= self.total):
-            self._drawn = now
-            self._draw(now, text)
+        if time.monotonic() - self._drawn > 0.1:
+            self.show(text)
 
-    def _draw(self, now: float, text: str) -> None:
+    def show(self, text: str) -> None:
+        """Draws the bar now."""
+        if not self.live:
+            return
+        now = self._drawn = time.monotonic()
         elapsed = max(now - self.started, 1e-9)
-        share = min(self.done / max(self.total, 1), 1.0)
-        left = elapsed / self.done * (self.total - self.done) if self.done else 0.0
-        tail = f" {text}  {self.counted / elapsed:,.0f} {self.unit}/s  {duration(left)} left"
+        tail = f"  {text}  {self.counted / elapsed:,.0f} {self.unit}/s{self._time_left(elapsed)}"
         width = shutil.get_terminal_size().columns
-        bar = max(8, min(24, width - len(self.label) - len(tail) - 3))
-        eighths = round(share * bar * 8)
-        drawn = ("█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else "")).ljust(bar)
-        self.stream.write("\r\x1b[K" + f"{self.label} {drawn}{tail}"[: width - 1])
-        self.stream.flush()
+        bar = min(24, width - len(self.label) - len(tail) - 2)
+        drawn = " " + self._bar(bar) if bar >= 4 else ""
+        # What is shown is written over, and only what is left of it is cleared: no flicker.
+        self._write("\r" + f"{self.label}{drawn}{tail}"[: width - 1] + "\x1b[K")
+
+    def _time_left(self, elapsed: float) -> str:
+        if self.done == self._began_at:
+            return ""
+        step = elapsed / (self.done - self._began_at)
+        here = step * (self.total - self.done)
+        return f"  {duration(here)} left" + (f", {duration(here + step * self.later)} in all" if self.later else "")
+
+    def _bar(self, width: int) -> str:
+        share = min(self.done / max(self.total, 1), 1.0)
+        if not (self.stream.encoding or "").lower().startswith("utf"):
+            return ("#" * round(share * width)).ljust(width, ".")
+        eighths = round(share * width * 8)
+        return ("█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else "")).ljust(width)
 
     def finish(self, text: str) -> None:
         """Ends the bar and leaves one line that says how it went."""
         if self.quiet:
             return
         elapsed = max(time.monotonic() - self.started, 1e-9)
-        if self.live:
-            self.stream.write("\r\x1b[K")
-        self.stream.write(f"{self.label}  {text}  {self.counted / elapsed:,.0f} {self.unit}/s  {duration(elapsed)}\n")
-        self.stream.flush()
+        end = "\x1b[K\n" if self.live else "\n"
+        start = "\r" if self.live else ""
+        rate = f"{self.counted / elapsed:,.0f} {self.unit}/s"
+        self._write(f"{start}{self.label}  {text}  {rate}  {duration(elapsed)}{end}")
 
     def abandon(self) -> None:
         """Takes the bar away, when the work was broken off."""
         if self.live:
-            self.stream.write("\r\x1b[K")
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        try:
+            self.stream.write(text)
             self.stream.flush()
+        except (OSError, ValueError):  # nobody reads any more (a closed terminal or pipe): no reason to stop the work
+            self.quiet, self.live = True, False

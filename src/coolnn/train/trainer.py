@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,10 @@ CHECKPOINT_SECONDS = 30.0
 
 class TrainingError(RuntimeError):
     """A training that cannot go on, with the reason and a remedy."""
+
+
+class _Stopped(Exception):
+    """An evaluation was asked to stop."""
 
 
 @dataclass
@@ -123,6 +127,7 @@ class Trainer:
         Ctrl-C finishes the step under way, writes a checkpoint and returns; `interrupted` then is True. Raises
         TrainingError when the loss is no longer a number.
         """
+        self.interrupted = False
         random.manual_seed(self.settings.seed)
         if resume:
             self.load_checkpoint()
@@ -131,9 +136,9 @@ class Trainer:
         self._saved = time.monotonic()
         try:
             with self._interruptible():
-                while self.epoch < self.settings.epochs and not self.interrupted and not self._out_of_patience():
+                while not self.interrupted and not self.finished:
                     self._run_epoch()
-            if self.folder is not None:
+            if self.folder is not None and self.step:  # the end of an epoch has written its own
                 self.save_checkpoint()
         finally:
             for callback in self.callbacks:
@@ -143,8 +148,8 @@ class Trainer:
     def _run_epoch(self) -> None:
         self.net.train()
         label = f"epoch {self.epoch + 1:>{len(str(self.settings.epochs))}}/{self.settings.epochs}"
-        progress = Progress(self.steps_per_epoch, label, quiet=self.quiet)
-        progress.done = self.step
+        later = (self.settings.epochs - self.epoch - 1) * self.steps_per_epoch
+        progress = Progress(self.steps_per_epoch, label, quiet=self.quiet, done=self.step, later=later)
         started = time.monotonic()
         for images, targets in self.train_loader.epoch(self.epoch, start_batch=self.step):
             loss, correct = self._train_step(images, targets)
@@ -157,14 +162,20 @@ class Trainer:
             for callback in self.callbacks:
                 callback.on_step(self, loss)
             if self.interrupted:
-                progress.abandon()
-                self.seconds += time.monotonic() - started
-                return
+                break
             if self.folder is not None and time.monotonic() - self._saved > CHECKPOINT_SECONDS:
                 self.save_checkpoint()
-        row = self._close_epoch()
+        progress.show(self._figures() + "  validating" * (self.val_loader is not None))
+        try:
+            row = None if self.interrupted else self._measure_epoch()
+        except _Stopped:
+            row = None
         self.seconds += time.monotonic() - started
+        if row is None:
+            progress.abandon()
+            return
         progress.finish(_describe(row))
+        self._close_epoch(row)
         for callback in self.callbacks:
             callback.on_epoch(self, row)
 
@@ -177,21 +188,24 @@ class Trainer:
         output = self._compiled.output
         assert output is not None
         value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss became {value} in step {self.step + 1} of epoch {self.epoch + 1}: the learning rate "
-                f"{self.settings.lr:g} is probably too high (try {self.settings.lr / 10:g}), "
-                "or the pictures hold values that are not numbers"
-            )
+        self._check(value, f"in step {self.step + 1} of epoch {self.epoch + 1}")
         self.schedule.step()
         truth = targets if targets.ndim == 1 else targets.argmax(1)
         return value, float((output.numpy().argmax(1) == truth).sum())
 
+    def _check(self, loss: float, where: str) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} {where}: the learning rate {self.settings.lr:g} is probably too high "
+                f"(try {self.settings.lr / 10:g}), or the pictures hold values that are not numbers"
+            )
+
     def _figures(self) -> str:
         count = max(self.sums["count"], 1.0)
-        return f"loss {self.sums['loss'] / count:.4f}  accuracy {self.sums['correct'] / count:.2%}"
+        return f"loss {self.sums['loss'] / count:.4f}  acc {self.sums['correct'] / count:.2%}"
 
-    def _close_epoch(self) -> dict[str, Any]:
+    def _measure_epoch(self) -> dict[str, Any]:
+        """The row of the log for the epoch whose steps are done."""
         count = self.sums["count"]
         row: dict[str, Any] = {
             "epoch": self.epoch + 1,
@@ -200,8 +214,14 @@ class Trainer:
             "train_accuracy": self.sums["correct"] / count,
         }
         if self.val_loader is not None:
-            result = self.evaluate(self.val_loader)
+            with self.averaged():
+                result = evaluate(self._network, self.val_loader, stop=lambda: self.interrupted)
+            self._check(result.loss, f"on the validation pictures after epoch {self.epoch + 1}")
             row |= {"val_loss": result.loss, "val_accuracy": result.accuracy}
+        return row
+
+    def _close_epoch(self, row: dict[str, Any]) -> None:
+        """Enters an epoch into the log and keeps what came of it."""
         self.history.append(row)
         self.epoch += 1
         self.step = 0
@@ -214,7 +234,11 @@ class Trainer:
         if self.folder is not None:
             write_text(self.folder / "results.csv", _as_csv(self.history))
             self.save_checkpoint()
-        return row
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or patience is at its end."""
+        return self.epoch >= self.settings.epochs or self._out_of_patience()
 
     def _out_of_patience(self) -> bool:
         patience = self.settings.patience
@@ -253,6 +277,7 @@ class Trainer:
         """All that decides how the run goes on."""
         return {
             "settings": self.settings.to_dict(),
+            "steps_per_epoch": self.steps_per_epoch,
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -272,6 +297,11 @@ class Trainer:
         differing = [f"{k}: {before.get(k)!r} then, {v!r} now" for k, v in now.items() if before.get(k) != v]
         if differing:
             raise TrainingError("the run was started with other settings (" + "; ".join(differing) + ")")
+        if state["steps_per_epoch"] != self.steps_per_epoch:
+            raise TrainingError(
+                f"the training pictures are not those that the run began with: an epoch had {state['steps_per_epoch']} "
+                f"steps then and has {self.steps_per_epoch} now; bring them back, or begin a new run"
+            )
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -300,13 +330,15 @@ class Trainer:
         self.load_state_dict(checkpoint.load(self.checkpoint_path))
 
 
-def evaluate(net: nn.Module | Compiled, loader: Loader) -> Evaluation:
+def evaluate(net: nn.Module | Compiled, loader: Loader, stop: Callable[[], bool] | None = None) -> Evaluation:
     """Runs a network over a data set in evaluation mode; raises TrainingError if the data set is empty."""
     run = net if isinstance(net, Compiled) else Compiled(net)
     scores, labels = [], []
     loss = 0.0
     with no_grad():
         for images, targets in loader.epoch(0):
+            if stop is not None and stop():
+                raise _Stopped
             output = run(from_numpy(images))
             loss += ops.cross_entropy(output, from_numpy(targets), reduction="sum").item()
             scores.append(ops.softmax(output, 1).numpy())
@@ -324,9 +356,9 @@ def _merit(row: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _describe(row: Mapping[str, Any]) -> str:
-    text = f"loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.2%}"
+    text = f"loss {row['train_loss']:.4f}  acc {row['train_accuracy']:.2%}"
     if "val_loss" in row:
-        text += f"  | validation loss {row['val_loss']:.4f}  accuracy {row['val_accuracy']:.2%}"
+        text += f"  val loss {row['val_loss']:.4f}  acc {row['val_accuracy']:.2%}"
     return text
 
 
