@@ -6,7 +6,7 @@ import pytest
 import coolnn as cool
 from coolnn import models, nn, optim
 
-SMALL = {"lenet5", "lenet5_1998", "small_vgg", "small_resnet", "resnet20"}
+SMALL = {"lenet5", "lenet5_1998", "small_vgg", "tiny_vgg", "small_resnet", "resnet20"}
 
 PARAMETERS = {
     "alexnet": 61_100_840,
@@ -227,7 +227,7 @@ def test_unknown_names_suggest_known_ones():
 
 
 def test_names_can_be_filtered():
-    assert set(models.list_models()) == set(PARAMETERS) | {"small_vgg", "small_resnet"}
+    assert set(models.list_models()) == set(PARAMETERS) | {"small_vgg", "tiny_vgg", "small_resnet"}
     assert models.list_models("resnet?0") == ["resnet20", "resnet50"]
 
 

@@ -13,6 +13,7 @@ STAGES: dict[str, tuple[tuple[int, ...], ...]] = {
     "D": ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
     "E": ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4),
     "small": ((32, 32), (64, 64), (128, 128)),
+    "tiny": ((16,), (32,), (64,), (128,)),
 }
 
 
@@ -85,14 +86,15 @@ class VGG(Model):
 
 
 class SmallVGG(Model):
-    """Six 3×3 convolutions with batch normalization in three stages, global average pooling, one fully connected layer:
-    for pictures of 32 to 64 pixels.
+    """Stages of 3×3 convolutions with batch normalization, global average pooling, one fully connected layer: for
+    pictures of 32 to 64 pixels.
 
-    Input shape: (N, in_channels, H, W) with H, W ≥ 8. Output shape: (N, num_classes).
+    small_vgg has six convolutions in three stages; tiny_vgg has four, each a stage, and dropout, for data sets of a few
+    hundred pictures. Input shape: (N, in_channels, H, W) with H, W ≥ 8 (tiny_vgg 16). Output shape: (N, num_classes).
 
     >>> import coolnn as cool
-    >>> cool.models.create("small_vgg").num_parameters()
-    289194
+    >>> [cool.models.create(name).num_parameters() for name in ("small_vgg", "tiny_vgg")]
+    [289194, 99210]
     """
 
     def __init__(
@@ -113,4 +115,14 @@ for _name, _stages in (("vgg11", "A"), ("vgg13", "B"), ("vgg16", "D"), ("vgg19",
         ModelConfig(_name, VGG, {"stages": _stages}),
         ModelConfig(f"{_name}_bn", VGG, {"stages": _stages, "batch_norm": True}),
     )
-register(ModelConfig("small_vgg", SmallVGG, num_classes=10, input_size=(3, 32, 32), preprocessing=CIFAR))
+register(
+    ModelConfig("small_vgg", SmallVGG, num_classes=10, input_size=(3, 32, 32), preprocessing=CIFAR),
+    ModelConfig(
+        "tiny_vgg",
+        SmallVGG,
+        {"stages": "tiny", "dropout": 0.2},
+        num_classes=10,
+        input_size=(3, 64, 64),
+        preprocessing=CIFAR,
+    ),
+)
