@@ -112,15 +112,17 @@ static INLINE vf round_small(vf x) {
   return (x + magic) - magic;
 }
 
-// exp(x) for x between -150 and 88.72 or NaN: what exp below, and functions that know their range, are made of.
+// Coefficients here come from tools/minimax.py.
+
+// exp(x) for x between -104 and 88.72 or NaN: what exp below, and functions that know their range, are made of.
 static INLINE vf exp_in_range(vf x) {
   const vf n = round_small(x * broadcast(1.44269504088896341f));
   vf r = fma(n, broadcast(-0.693359375f), x);  // Cody and Waite: ln 2 in two pieces
   r = fma(n, broadcast(2.12194440e-4f), r);
-  vf p = broadcast(1.991871433e-4f);  // (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2, relative error 5e-11
-  p = fma(p, r, broadcast(1.394640164e-3f));
-  p = fma(p, r, broadcast(8.333263806e-3f));
-  p = fma(p, r, broadcast(4.166626538e-2f));
+  vf p = broadcast(1.991870839e-4f);  // (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2, relative error 5e-11
+  p = fma(p, r, broadcast(1.394639723e-3f));
+  p = fma(p, r, broadcast(8.333263816e-3f));
+  p = fma(p, r, broadcast(4.166626544e-2f));
   p = fma(p, r, broadcast(1.666666686e-1f));
   p = fma(p, r, broadcast(5.000000079e-1f));
   p = fma(p, r * r, r) + broadcast(1.0f);
@@ -151,11 +153,11 @@ static INLINE vf log(vf x) {
   m = select(low, m + m, m) - broadcast(1.0f);
   const vf e = __builtin_convertvector(exponent, vf) - select(subnormal, broadcast(23.0f), zero());
   const vf z = m * m;
-  vf p = broadcast(6.74737495e-2f);  // (log(1 + m) - m + m^2 / 2) / m^3, relative error of the logarithm 8e-10
-  p = fma(p, m, broadcast(-1.167593168e-1f));
-  p = fma(p, m, broadcast(1.188797147e-1f));
-  p = fma(p, m, broadcast(-1.240551884e-1f));
-  p = fma(p, m, broadcast(1.421956807e-1f));
+  vf p = broadcast(6.74737421e-2f);  // (log(1 + m) - m + m^2 / 2) / m^3, relative error of the logarithm 8e-10
+  p = fma(p, m, broadcast(-1.167593204e-1f));
+  p = fma(p, m, broadcast(1.188797204e-1f));
+  p = fma(p, m, broadcast(-1.240551881e-1f));
+  p = fma(p, m, broadcast(1.421956798e-1f));
   p = fma(p, m, broadcast(-1.666800114e-1f));
   p = fma(p, m, broadcast(2.000211818e-1f));
   p = fma(p, m, broadcast(-2.500000948e-1f));

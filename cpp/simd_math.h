@@ -1,5 +1,5 @@
-// Functions of one vector beyond exp and log: those that activations are made of. Coefficients are minimax fits of our
-// own (Remez exchange at 40 digits); errors are in units in the last place (ulp), checked by tests over all floats.
+// Functions of one vector beyond exp and log: those that activations are made of. Coefficients come from
+// tools/minimax.py; errors are in units in the last place (ulp) and checked by tests/test_kernels_elementwise.py.
 #pragma once
 #include "simd.h"
 
