@@ -112,7 +112,7 @@ def epochs(net: nn.Module, pictures: Array, labels: Array, batch: int) -> dict[s
                 loss = torch.nn.functional.cross_entropy(twin(images), targets)
                 loss.backward()
                 optimizer.step()
-                total += float(loss)
+                total += float(loss.item())
             return total
 
         runs[f"torch {name}"] = run

@@ -15,6 +15,9 @@ from ..files import write_bytes
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+_ENTRY = "coolnn"  # of the file's metadata
+
+
 class FileFormatError(ValueError):
     """A file that is not what it should be: damaged, truncated, or of another kind."""
 
@@ -23,7 +26,8 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], header: Map
     """Writes arrays and a header atomically; the header's values are kept as JSON."""
     from safetensors.numpy import save
 
-    metadata = {key: json.dumps(value) for key, value in header.items()}
+    # One entry: the library writes several in an order that changes, and equal networks should be equal files.
+    metadata = {_ENTRY: json.dumps(header)}
     write_bytes(path, save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata))
 
 
@@ -41,7 +45,7 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Array], dic
 
 
 def read_any(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Reads arrays and header of any safetensors file; header values that are not JSON stay text."""
+    """Reads arrays and header of any safetensors file; for one of another program the header is its metadata."""
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
@@ -52,7 +56,7 @@ def read_any(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, 
     try:
         # The library checks the header, every offset and every size against the file before it maps anything.
         with safe_open(path, framework="numpy") as file:
-            header = {key: _from_json(text) for key, text in (file.metadata() or {}).items()}
+            header = _header(file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
         raise FileFormatError(
@@ -61,8 +65,10 @@ def read_any(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, 
     return arrays, header
 
 
-def _from_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def _header(metadata: Mapping[str, str]) -> dict[str, Any]:
+    if _ENTRY not in metadata:
+        return dict(metadata)
+    header = json.loads(metadata[_ENTRY])
+    if not isinstance(header, dict):
+        raise ValueError("its header is not a JSON object")
+    return header
