@@ -11,23 +11,34 @@ namespace {
 
 enum class Border { constant, edge, reflect };
 
-// A coordinate that may lie outside the axis 0 .. length - 1, as one from -1 to length, where -1 and length are the
-// first places that see nothing of the picture. NaN becomes -1.
-float inside(float at, int64_t length, Border border) {
-  const float last = float(length - 1);
-  if (at >= 0 && at <= last) return at;
-  if (border == Border::reflect) {
-    const float period = 2 * last;
-    at = period > 0 ? std::fmod(std::fabs(at), period) : 0.0f;
-    at = at > last ? period - at : at;
+// A coordinate outside the axis 0 .. length - 1, mirrored about its first and last place until it lies inside.
+float mirrored(float at, int64_t length) {
+  const float last = float(length - 1), period = 2 * last;
+  if (period == 0) return 0;
+  at = std::fmod(std::fabs(at), period);
+  return at > last ? period - at : at;
+}
+
+// Where the pixels of a row come from along one axis, as the place before (counted from the border that `pad` adds) and
+// how far they are beyond it: start + step * x, held between low and high. NaN becomes low.
+void places(float start, float step, float low, float high, int64_t n, int32_t* whole, float* part) {
+  for (int32_t x = 0; x < int32_t(n); x++) {
+    float at = start + step * float(x);
+    at = at > low ? at : low;
+    at = (at < high ? at : high) + 1;
+    whole[x] = int32_t(at);
+    part[x] = at - float(whole[x]);
   }
-  const float low = border == Border::constant ? -1.0f : 0.0f;
-  const float high = border == Border::constant ? last + 1 : last;
-  return at > low ? (at < high ? at : high) : low;
 }
 
 uint8_t rounded(float value, uint8_t) { return uint8_t(value + 0.5f); }
 float rounded(float value, float) { return value; }
+
+// Places of the pixels of one row of the result.
+struct Row {
+  int32_t *x, *y;
+  float *right, *below;
+};
 
 template <class T> struct Warp {
   int64_t channels, height, width, out_height, out_width;
@@ -45,33 +56,44 @@ template <class T> struct Warp {
       std::memcpy(padded + (y + 1) * row + channels, x + y * pixels, size_t(pixels) * sizeof(T));
   }
 
+  void row_places(float start, float step, int64_t length, int32_t* whole, float* part) const {
+    const bool beyond = border == Border::constant;  // -1 and length are the first places that see only the border
+    const float low = beyond ? -1.0f : 0.0f, high = float(beyond ? length : length - 1);
+    if (border != Border::reflect) return places(start, step, low, high, out_width, whole, part);
+    for (int64_t x = 0; x < out_width; x++)
+      places(mirrored(start + step * float(x), length), 0, low, high, 1, whole + x, part + x);
+  }
+
   // C: the number of channels where the compiler knows it, else 0.
-  template <int C> void sample(const T* padded, const double* m, T* out) const {
+  template <int C> void sample(const T* padded, const double* m, T* out, Row at) const {
     const int64_t c = C > 0 ? C : channels, row = padded_row();
-    const float right = float(m[0]), down = float(m[3]);
     for (int64_t y = 0; y < out_height; y++) {
-      const float x_start = float(m[1] * double(y) + m[2]), y_start = float(m[4] * double(y) + m[5]);
+      row_places(float(m[1] * double(y) + m[2]), float(m[0]), width, at.x, at.right);
+      row_places(float(m[4] * double(y) + m[5]), float(m[3]), height, at.y, at.below);
       for (int64_t x = 0; x < out_width; x++, out += c) {
-        const float px = inside(x_start + right * float(x), width, border) + 1;
-        const float py = inside(y_start + down * float(x), height, border) + 1;
-        const int64_t ix = int64_t(px), iy = int64_t(py);
-        const float fx = px - float(ix), fy = py - float(iy);
-        const T* above = padded + iy * row + ix * c;
-        const T* below = above + row;
+        const float fx = at.right[x], fy = at.below[x];
+        const T* upper = padded + at.y[x] * row + at.x[x] * c;
+        const T* lower = upper + row;
         for (int64_t i = 0; i < c; i++) {
-          const float top = float(above[i]) + (float(above[i + c]) - float(above[i])) * fx;
-          const float bottom = float(below[i]) + (float(below[i + c]) - float(below[i])) * fx;
+          const float top = float(upper[i]) + (float(upper[i + c]) - float(upper[i])) * fx;
+          const float bottom = float(lower[i]) + (float(lower[i + c]) - float(lower[i])) * fx;
           out[i] = rounded(top + (bottom - top) * fy, T());
         }
       }
     }
   }
 
-  void picture(const T* x, const double* m, T* out, T* padded) const {
+  size_t workspace_bytes() const { return size_t(out_width) * 16 + padded_bytes(); }
+
+  void picture(const T* x, const double* m, T* out, void* workspace) const {
+    int32_t* const whole = static_cast<int32_t*>(workspace);
+    float* const parts = reinterpret_cast<float*>(whole + 2 * out_width);
+    T* const padded = reinterpret_cast<T*>(parts + 2 * out_width);
+    const Row row{whole, whole + out_width, parts, parts + out_width};
     pad(x, padded);
-    if (channels == 1) sample<1>(padded, m, out);
-    else if (channels == 3) sample<3>(padded, m, out);
-    else sample<0>(padded, m, out);
+    if (channels == 1) sample<1>(padded, m, out, row);
+    else if (channels == 3) sample<3>(padded, m, out, row);
+    else sample<0>(padded, m, out, row);
   }
 };
 
@@ -82,10 +104,9 @@ template <class T> KernelPtr make(const Problem& p, Border border) {
   const int64_t out_size = y.shape[1] * y.shape[2] * y.shape[3];
   auto run = [=](const Arguments& a) {
     for (int64_t i = 0; i < pictures; i++)
-      warp.picture(a.in<T>(0) + i * size, a.in<double>(1) + i * 6, a.out<T>(0) + i * out_size,
-                   static_cast<T*>(a.workspace));
+      warp.picture(a.in<T>(0) + i * size, a.in<double>(1) + i * 6, a.out<T>(0) + i * out_size, a.workspace);
   };
-  return make_function_kernel("bilinear", std::move(run), warp.padded_bytes());
+  return make_function_kernel("bilinear", std::move(run), warp.workspace_bytes());
 }
 
 // warp(x (N,C,H,W) u8|f32, matrices (N,2,3) f64; border, fill) -> y (N,C,H',W'): y at (column, row) is x at
