@@ -39,12 +39,32 @@ def test_any_values_have_a_chart(values):
     ElementTree.fromstring(chart)
 
 
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0.0, 1.0], ["0", "0.2", "1.0"]),
+        ([1e-3, 0.0], ["1e-3", "5e-4", "2.5e-4"]),
+        ([1e-3], ["1e-3", "9.8e-4"]),
+        ([1e7, 2e7], ["1e7", "2e7"]),
+    ],
+)
+def test_ticks_tell_values_apart(values, shown):
+    ticks = texts(plots.line_chart("x", list(range(len(values))), {"": values}))
+    assert set(shown) <= set(ticks)
+
+
+def test_long_names_lose_their_middle():
+    assert plots.short("breed of dog, number 7", 10) == "breed…er 7"
+    assert plots.short("cat", 10) == "cat"
+
+
 @pytest.mark.parametrize("classes", [2, 3, 12, 13, 40, 200])
 def test_confusion_matrix(classes):
     counts = np.diag(np.arange(1, classes + 1)) + np.eye(classes, k=1, dtype=int)
     names = [f"<class & {i}> with quite a long name" for i in range(classes)]
     svg = plots.confusion_matrix(counts, names)
-    assert svg.count("<rect") == classes**2 + 1
+    assert svg.count("<rect") == 2 + np.count_nonzero(counts)  # the paper, the empty matrix, the cells
+    assert svg.count("taken for") == np.count_nonzero(counts)
     assert ("2" in texts(svg)) == (classes <= 30)
 
 
@@ -61,9 +81,8 @@ def test_filters_of_zeros():
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (1, 1, 3), (400, 10, 3), (64, 64, 4)])
 def test_captions_stay_inside(shape):
-    card = plots.captioned(
-        np.zeros(shape, np.uint8), [("a very long caption that cannot fit at all", "#000"), ("ä–…", "#000")]
-    )
+    captions = [("a very long caption that cannot fit at all", "#000"), ("ä–…", "#000"), ("\udcff", "#000")]
+    card = plots.captioned(plots.fitted(np.zeros(shape, np.uint8)), captions)
     assert card.width == 128
     sheet = plots.contact_sheet([card] * 11)
     assert sheet.width == 8 * card.width and sheet.height == 2 * card.height

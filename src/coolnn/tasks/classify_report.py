@@ -27,7 +27,7 @@ def headline(plan: Any, splits: Any, net: Any, folder: Path) -> str:
         f"results go to {folder}",
     ]
     if splits.val is None or not len(splits.val):
-        lines.append("no pictures for validation, so the training accuracy chooses the best epoch: it says little")
+        lines.append("all training pictures are trained on, none kept for validation: the last epoch is the result")
     return "\n".join(lines)
 
 
@@ -40,7 +40,11 @@ def results_table(results: Mapping[str, Any], folder: Path) -> str:
     if on == "test" and "val_accuracy" in best:
         rows.append(("validation accuracy", f"{best['val_accuracy']:.2%}"))
     rows += [
-        ("best epoch", f"{results['best_epoch']} of {results['epochs']}"),
+        (
+            ("best epoch", f"{results['best_epoch']} of {results['epochs']}")
+            if "val_accuracy" in best
+            else ("epochs", str(results["epochs"]))
+        ),
         ("parameters", f"{results['parameters']:,}"),
         ("training time", duration(results["seconds"])),
         ("model", str(folder / "model.safetensors")),
@@ -96,24 +100,26 @@ def write(
         ),
     ]
     mistakes, count = _worst_mistakes(measured, dataset, model)
-    if mistakes is not None:
-        write_bytes(folder / "mistakes.png", mistakes)
+    if mistakes:
+        write_bytes(folder / "mistakes.png", _sheet(mistakes))
         sections.append(
             report.section(
                 "Worst mistakes",
-                report.image(mistakes, "the worst mistakes"),
+                report.gallery(mistakes),
                 f"{count:,} of {len(measured.labels):,} {on} pictures are answered wrongly; here those with the lowest "
-                "score for the true class (first line), and what was answered instead (second line).",
+                "score for the true class (first line, blue), and what was answered instead (orange).",
             )
         )
+    else:
+        (folder / "mistakes.png").unlink(missing_ok=True)  # of an earlier report of this run
     if first is not None:
         write_bytes(folder / "filters.png", first)
         note = "The weights of the first convolution: red is positive, blue negative; in colour where the input is."
         sections.append(report.section("First layer's filters", report.image(first, "filters"), note, "filters"))
     sections += [
-        report.section("Log", report.history_table(history, results["best_epoch"])),
+        report.section("Log", report.history_table(history, results["best_epoch"]), kind="log"),
         report.section("Network", f"<pre>{summary(model.net, _input_shape(model))}</pre>"),
-        report.section("Settings", report.table(["setting", "value"], _setting_rows(plan))),
+        report.section("Settings", report.table(["setting", "value"], _setting_rows(plan)), kind="settings"),
         report.section(
             "Use it",
             f"<pre>cool predict {folder} picture.jpg\ncool eval {folder} pictures/\ncool summary {folder}</pre>",
@@ -126,9 +132,10 @@ def write(
         "training time": duration(results["seconds"]),
     }
     pictures = ", ".join(f"{number:,} {kind}" for kind, number in results["pictures"].items() if number)
-    subtitle = (
-        f"{len(model.labels)} classes; {pictures} pictures; best epoch {results['best_epoch']} of {results['epochs']}"
-    )
+    epochs = f"{results['epochs']} epochs"
+    if "val_accuracy" in (results["best"] or {}):
+        epochs = f"best epoch {results['best_epoch']} of {results['epochs']}"
+    subtitle = f"{len(model.labels)} classes; {pictures} pictures; {epochs}"
     title = f"{results['model']} on {Path(str(results['data'])).name}"
     write_text(folder / "report.html", report.page(title, subtitle, figures, sections))
 
@@ -151,22 +158,35 @@ def _first_filters(model: Model) -> bytes | None:
     return None
 
 
-def _worst_mistakes(measured: Evaluation, dataset: Any, model: Model) -> tuple[bytes | None, int]:
+def _worst_mistakes(measured: Evaluation, dataset: Any, model: Model) -> tuple[list[report.Mistake], int]:
     """The wrongly answered pictures with the lowest score for their true class, and how many are wrong in all."""
     answers = measured.scores.argmax(1)
     wrong = np.flatnonzero(answers != measured.labels)
-    if not len(wrong):
-        return None, 0
     truth = measured.scores[wrong, measured.labels[wrong]]
-    cards = []
+    found = []
     for i in wrong[np.argsort(truth, kind="stable")][:_MISTAKES]:
         true, answer = int(measured.labels[i]), int(answers[i])
-        lines = [
-            (f"is {model.labels[true]} ({measured.scores[i, true]:.0%})", "#1f5f9f"),
-            (f"not {model.labels[answer]} ({measured.scores[i, answer]:.0%})", "#b3541e"),
-        ]
-        cards.append(plots.captioned(_displayable(dataset[int(i)][0]), lines))
-    return plots.png(plots.contact_sheet(cards)), len(wrong)
+        found.append(
+            report.Mistake(
+                plots.fitted(_displayable(dataset[int(i)][0])),
+                model.labels[true],
+                float(measured.scores[i, true]),
+                model.labels[answer],
+                float(measured.scores[i, answer]),
+            )
+        )
+    return found, len(wrong)
+
+
+def _sheet(mistakes: Sequence[report.Mistake]) -> bytes:
+    cards = [
+        plots.captioned(
+            m.picture,
+            [(f"is {m.true} ({m.true_score:.0%})", plots.BLUE), (f"not {m.answer} ({m.score:.0%})", plots.ORANGE)],
+        )
+        for m in mistakes
+    ]
+    return plots.png(plots.contact_sheet(cards))
 
 
 def _displayable(image: Any) -> Any:

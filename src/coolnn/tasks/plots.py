@@ -36,19 +36,39 @@ def _ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def _tick_text(tick: float, step: float, percent: bool) -> str:
+    """A tick with as many decimals as the distance to the next one asks for."""
+    if percent:
+        return f"{tick * 100:.{max(0, -math.floor(math.log10(step * 100) + 1e-9))}f} %"
+    if tick == 0:
+        return "0"
+    if not 1e-3 <= step < 1e5:
+        digits = max(0, math.floor(math.log10(abs(tick))) - math.floor(math.log10(step)) + 1)
+        mantissa, exponent = f"{tick:.{digits}e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{tick:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+
+
+def _range(values: Sequence[float], percent: bool) -> tuple[float, float]:
+    """The part of the y axis that is shown: from zero where that costs little room, shares within 0 and 1."""
+    low, high = min(values), max(values)
+    if not percent and 0 < low < high * 0.5:
+        low = 0.0
+    pad = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
+    low, high = low - (0 if low == 0 and not percent else pad), high + pad
+    return (max(low, 0.0), min(high, 1.0)) if percent else (low, high)
+
+
 def line_chart(
     title: str, x: Sequence[float], series: Mapping[str, Sequence[float]], percent: bool = False, x_label: str = "epoch"
 ) -> str:
-    """An SVG chart of one or more lines over the same x; axes and ticks are chosen from the values."""
-    width, height, left, right, top, bottom = 460, 280, 58, 14, 34, 42
+    """An SVG chart of one or more lines over the same x; axes and ticks are chosen from the values.
+
+    The classes (paper, grid, ink, soft) let a page with the chart in it choose its colours.
+    """
+    width, height, left, right, top, bottom = 340, 230, 50, 14, 34, 40
     values = [v for line in series.values() for v in line if math.isfinite(v)] or [0.0]
-    low, high = min(values), max(values)
-    if not percent:
-        low = min(low, 0.0) if low < high * 0.5 else low
-    pad = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
-    low, high = low - (pad if percent or low > 0 else 0), high + pad
-    if percent:
-        low, high = max(low, 0.0), min(high, 1.0)
+    low, high = _range(values, percent)
     x_low, x_high = min(x), max(x)
     if x_low == x_high:
         x_low, x_high = x_low - 0.5, x_high + 0.5
@@ -61,38 +81,43 @@ def line_chart(
 
     out = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' role='img' {_FONT} font-size='11'>",
-        f"<title>{escape(title)}</title><rect width='{width}' height='{height}' fill='#fff' rx='6'/>",
-        f"<text x='{left}' y='20' font-size='13' font-weight='600' fill='#222'>{escape(title)}</text>",
+        f"<title>{escape(title)}</title><rect class='paper' width='{width}' height='{height}' fill='#fff' rx='6'/>",
+        f"<text class='ink' x='12' y='20' font-size='13' font-weight='600' fill='#222'>{escape(title)}</text>",
     ]
     ticks = _ticks(low, high)
-    decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9)) if len(ticks) > 1 else 2
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else high - low
     for tick in ticks:
-        text = f"{tick * 100:.{max(decimals - 2, 0)}f} %" if percent else f"{tick:.{decimals}f}"
         out.append(
-            f"<line x1='{left}' x2='{width - right}' y1='{py(tick):.1f}' y2='{py(tick):.1f}' stroke='#e6e6ea'/>"
-            f"<text x='{left - 6}' y='{py(tick) + 4:.1f}' text-anchor='end' fill='#555'>{text}</text>"
+            f"<line class='grid' x1='{left}' x2='{width - right}' y1='{py(tick):.1f}' y2='{py(tick):.1f}' "
+            f"stroke='#e6e6ea'/><text class='soft' x='{left - 6}' y='{py(tick) + 4:.1f}' text-anchor='end' "
+            f"fill='#555'>{_tick_text(tick, step, percent)}</text>"
         )
     for tick in sorted({round(t) for t in _ticks(x_low, x_high, 6) if x_low <= round(t) <= x_high}):
-        out.append(f"<text x='{px(tick):.1f}' y='{height - 24}' text-anchor='middle' fill='#555'>{tick}</text>")
+        out.append(
+            f"<text class='soft' x='{px(tick):.1f}' y='{height - 22}' text-anchor='middle' fill='#555'>{tick}</text>"
+        )
     out.append(
-        f"<text x='{(left + width - right) / 2}' y='{height - 8}' text-anchor='middle' fill='#555'>"
+        f"<text class='soft' x='{(left + width - right) / 2}' y='{height - 7}' text-anchor='middle' fill='#555'>"
         f"{escape(x_label)}</text>"
     )
-    legend = width - right
+    legend = float(width - right)
     for color, (name, line) in reversed(list(zip((BLUE, ORANGE), series.items(), strict=False))):
-        points = [(px(a), py(b)) for a, b in zip(x, line, strict=True) if math.isfinite(b)]
-        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+        points = [(px(a), py(b), b) for a, b in zip(x, line, strict=True) if math.isfinite(b)]
+        path = " ".join(f"{a:.1f},{b:.1f}" for a, b, _ in points)
         out.append(f"<polyline points='{path}' fill='none' stroke='{color}' stroke-width='2' stroke-linejoin='round'/>")
-        for (a, b), value in zip(points, [v for v in line if math.isfinite(v)], strict=True):
-            text = f"{value:.2%}" if percent else f"{value:.4f}"
+        radius = 2.6 if len(points) <= 40 else 1.2
+        for a, b, value in points:
+            text = f"{value:.2%}" if percent else f"{value:.4g}"
             out.append(
-                f"<circle cx='{a:.1f}' cy='{b:.1f}' r='2.4' fill='{color}'>"
-                f"<title>{escape(name)}: {text}</title></circle>"
+                f"<circle cx='{a:.1f}' cy='{b:.1f}' r='{radius}' fill='{color}'>"
+                f"<title>{escape(f'{name}: {text}' if name else text)}</title></circle>"
             )
-        out.append(
-            f"<text x='{legend}' y='20' text-anchor='end' fill='{color}' font-weight='600'>{escape(name)}</text>"
-        )
-        legend -= 8 * len(name) + 8
+        if name:
+            out.append(
+                f"<text x='{legend:.0f}' y='20' text-anchor='end' fill='{color}' font-weight='600'>"
+                f"{escape(name)}</text>"
+            )
+        legend -= 6.8 * len(name) + 12
     return "".join(out) + "</svg>"
 
 
@@ -107,60 +132,87 @@ def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
             if f"{kind}_{name}" in history[0]
         }
         charts[name] = line_chart(name.capitalize(), x, series, percent=name == "accuracy")
-    charts["lr"] = line_chart("Learning rate at the end of the epoch", x, {"lr": [float(row["lr"]) for row in history]})
+    charts["lr"] = line_chart("Learning rate", x, {"": [float(row["lr"]) for row in history]})
     return charts
 
 
 # --- confusion matrix ------------------------------------------------------------------------------------------------
 
 
+def short(name: str, length: int) -> str:
+    """A name without its middle: names that go together often differ in their ends only."""
+    tail = length // 2 - 1
+    return name if len(name) <= length else name[: length - tail - 1] + "…" + name[-tail:]
+
+
 def confusion_matrix(counts: Array, classes: Sequence[str]) -> str:
-    """An SVG of counts[true, predicted]: right answers blue, wrong ones orange, darker for a larger share."""
+    """An SVG of counts[true, predicted]: right answers blue, wrong ones orange, darker for a larger share.
+
+    Names are left out beyond 60 classes, counts beyond 30; pointing at a cell tells both.
+    """
     n = len(classes)
-    cell = 44 if n <= 12 else max(6, 560 // n)
-    text_size = 11 if n <= 12 else min(10, cell * 0.6)
-    shown = [name if len(name) <= 18 else name[:17] + "…" for name in classes]
-    label = 20 + (max(len(name) for name in shown) * 6.4 if n <= 60 else 0)
-    size = n * cell
-    width, height = label + size + 12, label + size + 34
+    cell = max(6, min(44, 560 // n))
+    text_size = min(11.0, max(7.0, cell * 0.62))
+    shown = [short(name, 18) for name in classes] if n <= 60 else []
+    longest = max((len(name) for name in shown), default=0)
+    flat = longest * text_size * 0.6 < cell - 4  # short names stand upright over their columns
+    left = 24 + (longest * text_size * 0.6 + 8 if shown else 0)
+    top = 22 + ((text_size + 4 if flat else longest * text_size * 0.6 + 8) if shown else 0)
+    side = n * cell
+    width, height = left + side + 10, top + side + 10
     out = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width:.0f} {height:.0f}' role='img' {_FONT} "
-        f"font-size='{text_size}' style='max-width:{max(width, 260):.0f}px'>",
-        f"<title>Confusion matrix</title><rect width='{width:.0f}' height='{height:.0f}' fill='#fff' rx='6'/>",
-        f"<text x='{label + size / 2}' y='14' text-anchor='middle' fill='#555'>predicted</text>",
-        f"<text transform='translate(12,{label + 20 + size / 2}) rotate(-90)' text-anchor='middle' fill='#555'>"
-        "true</text>",
+        f"font-size='{text_size:.1f}' style='width:100%;min-width:{min(width, 340):.0f}px;max-width:{width:.0f}px'>",
+        f"<title>Confusion matrix</title><rect class='paper' width='{width:.0f}' height='{height:.0f}' fill='#fff' "
+        f"rx='6'/><rect class='empty' x='{left:.1f}' y='{top:.1f}' width='{side}' height='{side}' fill='#f4f4f7'/>",
+        f"<text class='soft' x='{left + side / 2:.1f}' y='14' font-size='11' text-anchor='middle' fill='#555'>"
+        f"predicted</text><text class='soft' transform='translate(14,{top + side / 2:.1f}) rotate(-90)' "
+        "font-size='11' text-anchor='middle' fill='#555'>true</text>",
     ]
-    totals = np.maximum(counts.sum(1), 1)
-    top = label + 20
-    for i in range(n):
-        if n <= 60:
-            middle = top + (i + 0.5) * cell + text_size * 0.35
-            out.append(
-                f"<text x='{label - 6}' y='{middle:.1f}' text-anchor='end' fill='#222'>{escape(shown[i])}</text>"
-            )
-            x = label + (i + 0.5) * cell
-            out.append(
-                f"<text transform='translate({x + text_size * 0.35:.1f},{top - 6}) rotate(-90)' fill='#222'>"
-                f"{escape(shown[i])}</text>"
-            )
-        for j in range(n):
-            count = int(counts[i, j])
-            share = count / totals[i]
-            color, strength = (BLUE, share) if i == j else (ORANGE, min(1.0, share * 4))
-            opacity = 0.0 if count == 0 else 0.12 + 0.88 * strength
-            out.append(
-                f"<rect x='{label + j * cell:.1f}' y='{top + i * cell:.1f}' width='{cell - 1}' height='{cell - 1}' "
-                f"rx='2' fill='{color if count else '#f4f4f7'}' fill-opacity='{opacity if count else 1:.2f}'>"
-                f"<title>{escape(classes[i])} taken for {escape(classes[j])}: {count} ({share:.1%})</title></rect>"
-            )
-            if n <= 30 and count:
-                ink = "#fff" if opacity > 0.55 else "#222"
-                out.append(
-                    f"<text x='{label + (j + 0.5) * cell:.1f}' y='{top + (i + 0.5) * cell + text_size * 0.35:.1f}' "
-                    f"text-anchor='middle' fill='{ink}' pointer-events='none'>{count}</text>"
-                )
+    for i, name in enumerate(shown):
+        middle = (i + 0.5) * cell
+        down = text_size * 0.35
+        out.append(
+            f"<text class='ink' x='{left - 6:.1f}' y='{top + middle + down:.1f}' text-anchor='end' fill='#222'>"
+            f"{escape(name)}</text>"
+        )
+        over = (
+            f"x='{left + middle:.1f}' y='{top - 6:.1f}' text-anchor='middle'"
+            if flat
+            else f"transform='translate({left + middle + down:.1f},{top - 6:.1f}) rotate(-90)'"
+        )
+        out.append(f"<text class='ink' {over} fill='#222'>{escape(name)}</text>")
+    out += _cells(counts, classes, cell, left, top)
+    if cell >= 10:
+        lines = "".join(
+            f"M{left + i * cell:.1f} {top:.1f}v{side}M{left:.1f} {top + i * cell:.1f}h{side}" for i in range(1, n)
+        )
+        out.append(f"<path class='lines' d='{lines}' stroke='#fff' pointer-events='none'/>")
     return "".join(out) + "</svg>"
+
+
+def _cells(counts: Array, classes: Sequence[str], cell: int, left: float, top: float) -> list[str]:
+    out = []
+    totals = np.maximum(counts.sum(1), 1)
+    for i, j in np.argwhere(counts > 0):
+        count = int(counts[i, j])
+        share = count / totals[i]
+        color, strength = (BLUE, share) if i == j else (ORANGE, min(1.0, share * 4))
+        opacity = 0.12 + 0.88 * strength
+        x, y = left + j * cell, top + i * cell
+        out.append(
+            f"<rect x='{x:.1f}' y='{y:.1f}' width='{cell}' height='{cell}' fill='{color}' fill-opacity='{opacity:.2f}'>"
+            f"<title>{escape(classes[i])} taken for {escape(classes[j])}: {count} ({share:.1%})</title></rect>"
+        )
+        if len(classes) <= 30:
+            text = str(count)
+            size = min(11.0, (cell - 3) / (len(text) * 0.62))
+            ink = "fill='#fff'" if opacity > 0.55 else "class='ink' fill='#222'"
+            out.append(
+                f"<text x='{x + cell / 2:.1f}' y='{y + cell / 2 + size * 0.35:.1f}' font-size='{size:.1f}' "
+                f"text-anchor='middle' {ink} pointer-events='none'>{text}</text>"
+            )
+    return out
 
 
 # --- bitmaps ---------------------------------------------------------------------------------------------------------
@@ -192,29 +244,30 @@ def filters(weights: Array) -> Image.Image:
     return sheet
 
 
-def captioned(image: Array, lines: Sequence[tuple[str, str]], size: int = 120) -> Image.Image:
-    """A picture (H, W, C) uint8, enlarged or reduced to fit `size`, with lines of (text, colour) below it."""
+def fitted(image: Array, size: int = 120) -> Image.Image:
+    """A picture (H, W, C) uint8 as RGB, enlarged or reduced to fit a square of `size`."""
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image[:, :, :3]).convert("RGB")
     scale = size / max(picture.size)
     method = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
-    picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), method)
+    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), method)
+
+
+def captioned(picture: Image.Image, lines: Sequence[tuple[str, str]], size: int = 120) -> Image.Image:
+    """A picture of at most `size` by `size`, with lines of (text, colour) below it."""
     font = ImageFont.load_default()
     card = Image.new("RGB", (size + 8, size + 10 + 13 * len(lines)), "white")
     card.paste(picture, (4 + (size - picture.width) // 2, 4 + (size - picture.height) // 2))
     draw = ImageDraw.Draw(card)
     for i, (text, color) in enumerate(lines):
-        while len(text) > 1 and draw.textlength(text, font=font) > size:
-            text = text[:-2] + "…" if _can_draw(font, "…") else text[:-1]
+        if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow's bitmap fallback knows Latin-1 only
+            text = text.encode("latin-1", "replace").decode("latin-1")
+        ending = "…" if isinstance(font, ImageFont.FreeTypeFont) else "..."
+        kept = text
+        while len(kept) > 1 and draw.textlength(text, font=font) > size:
+            kept = kept[:-1]
+            text = kept + ending
         draw.text((4, size + 7 + 13 * i), text, fill=color, font=font)
     return card
-
-
-def _can_draw(font: Any, text: str) -> bool:
-    try:
-        font.getmask(text)
-    except UnicodeEncodeError:  # Pillow's bitmap fallback knows Latin-1 only
-        return False
-    return isinstance(font, ImageFont.FreeTypeFont)
 
 
 def contact_sheet(cards: Sequence[Image.Image], columns: int = 8) -> Image.Image:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from string import Template
 from typing import Any
+
+from PIL import Image
+
+from . import plots
 
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>$title</title>
 <style>
-:root { --ink:#1d2330; --soft:#5d6675; --line:#e3e6ec; --paper:#fff; --ground:#f5f6f9; --accent:#2f6fb7 }
+:root { --ink:#1d2330; --soft:#5d6675; --line:#e3e6ec; --paper:#fff; --ground:#f5f6f9; --accent:#2f6fb7;
+  --wrong:#b8571b }
 @media (prefers-color-scheme: dark) {
-  :root { --ink:#e8eaf0; --soft:#a3abba; --line:#363c49; --paper:#20242d; --ground:#171a21; --accent:#7fb2ea } }
+  :root { --ink:#e8eaf0; --soft:#a3abba; --line:#363c49; --paper:#20242d; --ground:#171a21; --accent:#7fb2ea;
+    --wrong:#f0a06a } }
 * { box-sizing:border-box }
 body { margin:0; background:var(--ground); color:var(--ink); font:15px/1.5 system-ui,sans-serif }
 main { max-width:1040px; margin:0 auto; padding:28px 20px 60px }
@@ -27,14 +34,26 @@ section { background:var(--paper); border:1px solid var(--line); border-radius:1
 .figure b { display:block; font-size:24px; color:var(--accent) } .figure span { color:var(--soft); font-size:13px }
 .charts { display:grid; grid-template-columns:repeat(auto-fit,minmax(300px,1fr)); gap:14px }
 .charts svg { width:100%; height:auto; border:1px solid var(--line); border-radius:6px }
-.matrix { overflow-x:auto } .matrix svg { width:100%; height:auto }
-img { max-width:100%; height:auto; border-radius:6px; background:#fff }
-.filters img { image-rendering:pixelated }
+.matrix { overflow-x:auto } .matrix svg { height:auto }
+svg .paper { fill:var(--paper) } svg .empty { fill:var(--ground) } svg .ink { fill:var(--ink) }
+svg .soft { fill:var(--soft) } svg .grid { stroke:var(--line) } svg .lines { stroke:var(--paper) }
+img { max-width:100%; height:auto; border-radius:6px }
+.filters img { image-rendering:pixelated; background:#fff }
+.gallery { display:grid; grid-template-columns:repeat(auto-fill,minmax(108px,1fr)); gap:14px 10px }
+.gallery.wide { grid-template-columns:repeat(auto-fill,minmax(146px,1fr)) }
+.gallery figure { margin:0; font-size:12px; line-height:1.35; text-align:center }
+.gallery span { display:flex; height:108px; align-items:center; justify-content:center; margin-bottom:4px }
+.gallery img { max-height:108px }
+.gallery div { display:flex; justify-content:center; gap:5px; white-space:nowrap }
+.gallery b { overflow:hidden; text-overflow:ellipsis; font-weight:600 } .gallery i { font-style:normal; opacity:.8 }
+.true { color:var(--accent) } .answer { color:var(--wrong) }
 .table { overflow-x:auto } table { border-collapse:collapse; font-size:13px; width:100% }
 th, td { text-align:right; padding:4px 10px; border-bottom:1px solid var(--line); white-space:nowrap }
 th:first-child, td:first-child { text-align:left } th { color:var(--soft); font-weight:600 }
+.log .table { max-height:520px; overflow-y:auto } .log th { position:sticky; top:0; background:var(--paper) }
+.settings table { width:auto } .settings td { text-align:left }
 tr.best td { color:var(--accent); font-weight:600 }
-pre { background:var(--ground); border:1px solid var(--line); border-radius:6px; padding:10px 12px;
+pre { font-size:12.5px; background:var(--ground); border:1px solid var(--line); border-radius:6px; padding:10px 12px;
   overflow-x:auto; margin:0 }
 </style></head><body><main>
 <h1>$title</h1><div class="sub">$subtitle</div>
@@ -58,6 +77,33 @@ def image(content: bytes, description: str) -> str:
     """A PNG inside the page."""
     data = base64.b64encode(content).decode()
     return f"<img alt='{escape(description, quote=True)}' src='data:image/png;base64,{data}'>"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A picture that was answered wrongly: its class with its score, and the answer with its own."""
+
+    picture: Image.Image
+    true: str
+    true_score: float
+    answer: str
+    score: float
+
+
+def gallery(mistakes: Sequence[Mistake]) -> str:
+    """Pictures side by side, each with the true class and the answer below it."""
+
+    def line(kind: str, name: str, score: float) -> str:
+        shown = f"<b>{escape(plots.short(name, 20))}</b><i>{score:.0%}</i>"
+        return f"<div class='{kind}' title='{escape(name, quote=True)}'>{shown}</div>"
+
+    figures = "".join(
+        f"<figure><span>{image(plots.png(m.picture), f'{m.true}, answered {m.answer}')}</span>"
+        f"{line('true', m.true, m.true_score)}{line('answer', m.answer, m.score)}</figure>"
+        for m in mistakes
+    )
+    wide = any(len(name) > 10 for m in mistakes for name in (m.true, m.answer))
+    return f"<div class='gallery{' wide' if wide else ''}'>{figures}</div>"
 
 
 def section(title: str, body: str, note: str = "", kind: str = "") -> str:

@@ -65,10 +65,11 @@ class Progress:
         elapsed = max(now - self.started, 1e-9)
         tail = f"  {text}  {self.counted / elapsed:,.0f} {self.unit}/s{self._time_left(elapsed)}"
         width = shutil.get_terminal_size().columns
-        bar = min(24, width - len(self.label) - len(tail) - 2)
+        width -= 3  # for the ^C that the terminal may write
+        bar = min(24, width - len(self.label) - len(tail) - 1)
         drawn = " " + self._bar(bar) if bar >= 4 else ""
         # What is shown is written over, and only what is left of it is cleared: no flicker.
-        self._write("\r" + f"{self.label}{drawn}{tail}"[: width - 1] + "\x1b[K")
+        self._write("\r" + f"{self.label}{drawn}{tail}"[:width] + "\x1b[K")
 
     def _time_left(self, elapsed: float) -> str:
         if self.done == self._began_at:
@@ -91,8 +92,8 @@ class Progress:
         elapsed = max(time.monotonic() - self.started, 1e-9)
         end = "\x1b[K\n" if self.live else "\n"
         start = "\r" if self.live else ""
-        rate = f"{self.counted / elapsed:,.0f} {self.unit}/s"
-        self._write(f"{start}{self.label}  {text}  {rate}  {duration(elapsed)}{end}")
+        rate = f"  {self.counted / elapsed:,.0f} {self.unit}/s" if self.counted else ""
+        self._write(f"{start}{self.label}  {text}{rate}  {duration(elapsed)}{end}")
 
     def abandon(self) -> None:
         """Takes the bar away, when the work was broken off."""
