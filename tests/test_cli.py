@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 from pictures import shapes
 
 import coolnn as cool
+from coolnn import diagnosis
 from coolnn.cli import VERBS, main
 from coolnn.tasks import classify
 
@@ -181,3 +183,51 @@ def test_start_loads_only_what_is_needed():
         program = f"import sys; {start}; print('loaded:', *sys.modules)"
         out = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
         assert not heavy & set(out.split("loaded:")[1].split())
+
+
+def test_full_disk_says_so_and_leaves_what_was_there(capsys, trained, tmp_path, monkeypatch):
+    root, _ = trained
+    first = classify.train(root / "shapes", runs=tmp_path, quiet=True, size=24, epochs=1, model="small_vgg")
+    before = {path: path.read_bytes() for path in first.folder.iterdir()}
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, _, err = call(capsys, "train", root / "shapes", "--runs", tmp_path, *QUICK)
+    assert status == 1 and "disk is full" in err and len(err.splitlines()) == 1
+    assert {path: path.read_bytes() for path in first.folder.iterdir()} == before
+    assert [path.name for path in first.folder.parent.iterdir()] == ["shapes"]  # nothing half-made beside it
+
+
+def test_training_that_diverges_leaves_nothing(capsys, trained, tmp_path):
+    options = ["--lr", "1e30", "--optimizer", "sgd", "--runs", tmp_path]
+    status, _, err = call(capsys, "train", trained[0] / "shapes", *options, *QUICK)
+    assert status == 1 and "--lr" not in err and "1e+30" in err and "try 1e+29" in err
+    assert list((tmp_path / "classify").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux only")
+def test_names_that_are_no_text(capsys, tmp_path):
+    shapes(tmp_path / "data", 6, kinds=("circle", "square"))
+    os.rename(tmp_path / "data" / "circle", os.fsencode(tmp_path / "data") + b"/caf\xe9 <&>")
+    status, _, err = call(capsys, "train", tmp_path / "data", "--runs", tmp_path, *QUICK)
+    assert status == 0, err
+    report = (tmp_path / "classify" / "data" / "report.html").read_text()
+    assert "caf\\udce9 &lt;&amp;&gt;" in report
+    status, out, _ = call(capsys, "predict", tmp_path / "classify" / "data", tmp_path / "data")
+    assert status == 0 and len(out.splitlines()) == 12
+
+
+def test_doctor(capsys, monkeypatch):
+    monkeypatch.setattr(diagnosis, "_SECONDS", 0.0)
+    status, out, _ = call(capsys, "doctor")
+    assert status == 0 and cool.__version__ in out and "all is well" in out and "GFLOP/s" in out
+    facts = json.loads(call(capsys, "doctor", "--json")[1])
+    assert facts["ok"] and facts["numbers"] and len(facts["speed"]) == 3
+
+
+def test_bench(capsys):
+    status, out, err = call(capsys, "bench", "lenet5-infer", "--alone", "--seconds", "0.01")
+    assert status == 0 and "lenet5" in out and "ms" in out and err == ""
+    assert json.loads(call(capsys, "bench", "matmul", "--alone", "--seconds", "0.01", "--json")[1])

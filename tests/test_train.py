@@ -155,6 +155,32 @@ def test_interrupt_ends_cleanly_and_goes_on(tmp_path):
     assert not second.interrupted and second.history == whole.history
 
 
+def test_interrupt_while_validating_ends_cleanly_and_goes_on(tmp_path, monkeypatch):
+    whole = full_run(tmp_path / "whole")
+    calls = []
+
+    def interrupting(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(*args, **kwargs)
+
+    evaluate = train.trainer.evaluate
+    monkeypatch.setattr(train.trainer, "evaluate", interrupting)
+    first = full_run(tmp_path / "run")
+    assert first.interrupted and first.epoch == 1 and first.step == first.steps_per_epoch
+    second = full_run(tmp_path / "run", resume=True)
+    assert not second.interrupted and second.history == whole.history
+
+
+def test_resume_with_other_pictures_is_refused(tmp_path):
+    settings = Settings(epochs=1, batch_size=16)
+    cool.Trainer(small_net(), *loaders(), settings, folder=tmp_path, quiet=True).fit()
+    fewer = Loader(corners(48), 16, shuffle=True)
+    with pytest.raises(TrainingError, match="6 steps then and has 3 now"):
+        cool.Trainer(small_net(), fewer, loaders()[1], settings, folder=tmp_path, quiet=True).fit(resume=True)
+
+
 def test_early_stop():
     noise = ArrayDataset(corners(48, 1).images, np.random.default_rng(0).integers(0, 3, 48), ["a", "b", "c"])
     trainer = cool.Trainer(

@@ -120,11 +120,15 @@ def _value_and_gradient(function: Callable[..., Tensor], arrays: list[Any], dtyp
 # --- speed -----------------------------------------------------------------------------------------------------------
 
 
-def _best_seconds(run: Callable[[], Any], budget: float = 1.0) -> float:
+#: How long each figure of speed is measured.
+_SECONDS = 2.0
+
+
+def _best_seconds(run: Callable[[], Any]) -> float:
     run()
     best = float("inf")
-    end = time.perf_counter() + budget
-    while time.perf_counter() < end:
+    end = time.perf_counter() + _SECONDS
+    while best == float("inf") or time.perf_counter() < end:
         start = time.perf_counter()
         run()
         best = min(best, time.perf_counter() - start)

@@ -47,7 +47,8 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a whole text file (UTF-8) atomically."""
-    write_bytes(path, text.encode())
+    # A folder's name, and so a class's, may hold bytes that are no text: they are spelled out.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
