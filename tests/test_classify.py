@@ -89,6 +89,20 @@ def test_evaluation_counts_by_class(run):
     assert "circle" in classify.evaluation_table(result)
 
 
+def test_parts_are_the_same_for_every_seed(run, tmp_path):
+    """Or evaluating a network on the test pictures would measure it on some that it was trained on."""
+    run, root = run
+    other = classify.train(root / "shapes", runs=tmp_path, quiet=True, seed=7, val=0.2, **QUICK)
+    model = classify.open_model(other.folder)
+    for part, name in (("test", "test_accuracy"), ("val", None)):
+        again = classify.evaluate_on(model, str(root / "shapes"), part, val=classify.validation_share(other.folder))
+        assert again["pictures"] == other.results["pictures"][part]
+        assert again["accuracy"] == (other.results[name] if name else other.results["best"]["val_accuracy"])
+    assert again["pictures"] != run.results["pictures"]["val"]
+    with pytest.raises(ValueError, match="kept none for validation"):
+        classify.evaluate_on(model, str(root / "shapes"), "val", val=0.0)
+
+
 def test_evaluation_on_other_classes_is_refused(run, tmp_path):
     with pytest.raises(DataError, match="stars"):
         shapes(tmp_path, 3, kinds=("circle", "stars"))

@@ -27,6 +27,7 @@ def main(words: list[str]) -> int:
 
     from ..tasks import classify
 
-    result = classify.evaluate_on(classify.open_model(options.model), options.data, options.split, options.batch)
+    model, val = classify.open_model(options.model), classify.validation_share(options.model)
+    result = classify.evaluate_on(model, options.data, options.split, options.batch, val)
     print(json.dumps(result, indent=2) if options.json else classify.evaluation_table(result))
     return 0

@@ -140,7 +140,8 @@ class _Job:
     def __init__(self, plan: Plan, workers: int | None) -> None:
         self.plan = plan
         settings = plan.settings
-        self.splits = data.load(plan.data, val=plan.val, seed=settings.seed).shrunk(plan.size)
+        # The parts do not depend on the run's seed, so that none trains on the pictures that `evaluate_on` tests.
+        self.splits = data.load(plan.data, val=plan.val).shrunk(plan.size)
         train_set = self.splits.train
         self.classes = list(train_set.classes)
         self.preprocessing = data.Preprocessing.of(train_set, (plan.size, plan.size))
@@ -340,12 +341,25 @@ def _label(model: Model, index: int) -> str:
     return model.labels[index] if index < len(model.labels) else str(index)
 
 
-def evaluate_on(model: Model, source: str, split: str | None = None, batch_size: int = 64) -> dict[str, Any]:
+def validation_share(path: str | os.PathLike[str]) -> float | None:
+    """The share of the training pictures that a model's run kept for validation, if its args.json lies there."""
+    path = Path(path)
+    try:
+        return float(json.loads(((path if path.is_dir() else path.parent) / "args.json").read_text())["val"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def evaluate_on(
+    model: Model, source: str, split: str | None = None, batch_size: int = 64, val: float | None = None
+) -> dict[str, Any]:
     """Loss, accuracy and per-class figures of a network on pictures with known classes.
 
+    split: the part to measure; by default the test pictures if there are any, else all. val: the share kept for
+    validation when the network was trained (a tenth by default), which says what "train" and "val" are.
     The classes of the data must be classes of the network (by name). Raises DataError that names one that is not.
     """
-    dataset, on = _pick_split(source, split)
+    dataset, on = _pick_split(source, split, 0.1 if val is None else val)
     relabelled = data.Relabelled(dataset, model.labels) if list(dataset.classes) != model.labels else dataset
     loader = data.Loader(relabelled, batch_size, preprocessing=model.preprocessing)
     result: Evaluation = evaluate(model.net, loader)
@@ -366,8 +380,8 @@ def evaluate_on(model: Model, source: str, split: str | None = None, batch_size:
     }
 
 
-def _pick_split(source: str, split: str | None) -> tuple[Any, str]:
-    splits = data.load(source, val=0.1 if split in ("train", "val") else 0.0)
+def _pick_split(source: str, split: str | None, val: float) -> tuple[Any, str]:
+    splits = data.load(source, val=val if split in ("train", "val") else 0.0)
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     if split is None:
         split = "test" if splits.test is not None and len(splits.test) else "all"
@@ -375,7 +389,8 @@ def _pick_split(source: str, split: str | None) -> tuple[Any, str]:
         return data.Concat([part for part in parts.values() if part is not None and len(part)]), "all"
     part = parts[split]
     if part is None or len(part) == 0:
-        raise ValueError(f"{source} has no split '{split}'")
+        kept = " (the run kept none for validation)" if split == "val" and val == 0 else ""
+        raise ValueError(f"{source} has no pictures in the part '{split}'{kept}; choose another --split")
     return part, split
 
 

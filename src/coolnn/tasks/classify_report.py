@@ -22,12 +22,12 @@ def headline(plan: Any, splits: Any, net: Any, folder: Path) -> str:
     """The lines that a run begins with: what is trained on what, and where the results go."""
     parts = [f"{len(s):,} {k}" for k in ("train", "val", "test") if (s := getattr(splits, k)) is not None and len(s)]
     lines = [
-        f"{plan.model} ({net.num_parameters():,} parameters) on {Path(plan.data).name}: "
-        f"{len(splits.train.classes)} classes, {', '.join(parts)} pictures of {plan.size} x {plan.size}",
-        f"results go to {folder}",
+        f"{plan.model} ({net.num_parameters():,} parameters) on {Path(plan.data).name}, {plan.size} x {plan.size}: "
+        f"{len(splits.train.classes)} classes",
+        f"{', '.join(parts)} pictures; results go to {folder}",
     ]
     if splits.val is None or not len(splits.val):
-        lines.append("all training pictures are trained on, none kept for validation: the last epoch is the result")
+        lines.append("no pictures are kept for validation: the network of the last epoch is the result")
     return "\n".join(lines)
 
 

@@ -66,8 +66,9 @@ class Progress:
         tail = f"  {text}  {self.counted / elapsed:,.0f} {self.unit}/s{self._time_left(elapsed)}"
         width = shutil.get_terminal_size().columns
         width -= 3  # for the ^C that the terminal may write
-        bar = min(24, width - len(self.label) - len(tail) - 1)
-        drawn = " " + self._bar(bar) if bar >= 4 else ""
+        room = width - len(self.label) - len(tail) - 1
+        bar = next((size for size in (24, 16, 8, 4) if size <= room), 0)  # few sizes: it must not twitch with the text
+        drawn = " " + self._bar(bar) if bar else ""
         # What is shown is written over, and only what is left of it is cleared: no flicker.
         self._write("\r" + f"{self.label}{drawn}{tail}"[:width] + "\x1b[K")
 
