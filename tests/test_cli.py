@@ -134,6 +134,8 @@ def test_summary_of_names(capsys):
     status, out, _ = call(capsys, "summary", "vgg19")
     assert status == 0 and "143,667,240" in out
     assert json.loads(call(capsys, "summary", "lenet5", "--json")[1])["parameters"] == 61706
+    status, out, _ = call(capsys, "summary", "lenet5", "--size", "32", "--channels", "3", "--classes", "2")
+    assert status == 0 and "1×3×32×32" in out and "1×2" in out
     assert "resnet50" in call(capsys, "summary", "--list")[1].split()
 
 

@@ -36,12 +36,16 @@ def facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": processor_name(),
         "instruction sets": _core.available_isas(),
-        "in use": _core.isa() + (" (COOLNN_ISA)" if os.environ.get("COOLNN_ISA") else ""),
-        "threads": f"{get_num_threads()} of {os.cpu_count()}"
-        + (" (COOLNN_THREADS)" if os.environ.get("COOLNN_THREADS") else ""),
+        "in use": _core.isa() + _by("COOLNN_ISA"),
+        "threads": f"{get_num_threads()} of {os.cpu_count()}" + _by("COOLNN_THREADS"),
         "caches": _caches(),
         "optional packages": {name: _version(name) or f"not installed ({use})" for name, use in _OPTIONAL.items()},
     }
+
+
+def _by(variable: str) -> str:
+    value = os.environ.get(variable)
+    return f" ({variable}={value})" if value else ""
 
 
 def processor_name() -> str:

@@ -74,5 +74,7 @@ def _named(options: argparse.Namespace) -> Summary:
         raise UsageError(f"{error}; and there is no file of that name") from error
     channels, height, width = config.input_size
     settings = {"num_classes": options.classes, "in_channels": options.channels}
+    if options.size is not None:
+        settings |= models.for_size(options.model, options.size)
     shape = (1, options.channels or channels, options.size or height, options.size or width)
     return summary(options.model, shape, **settings)

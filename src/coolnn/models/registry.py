@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import fnmatch
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -134,6 +135,16 @@ def _prepared_for(preprocessing: Preprocessing, channels: int, size: tuple[int, 
         mean, std = ((round(sum(v) / len(v), 4),) * channels for v in (mean, std))
     kept = channels if channels in (1, 3) else None
     return dataclasses.replace(preprocessing, size=size, channels=kept, mean=mean, std=std)
+
+
+def for_size(name: str, size: int) -> dict[str, int]:
+    """What `create` has to be told so that a network takes pictures of size × size: nothing for most.
+
+    >>> import coolnn as cool
+    >>> cool.models.for_size("lenet5", 32), cool.models.for_size("resnet18", 96)
+    ({'image_size': 32}, {})
+    """
+    return {"image_size": size} if "image_size" in inspect.signature(get_config(name).build).parameters else {}
 
 
 class _Enough(Exception):

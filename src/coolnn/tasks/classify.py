@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import glob
-import inspect
 import json
 import os
 import shutil
@@ -160,7 +159,8 @@ class _Job:
         self.val_loader = self._plain_loader(self.splits.val, shared)
         self.test_loader = self._plain_loader(self.splits.test, shared)
         manual_seed(settings.seed)
-        self.net = _network(plan, len(self.classes), self.preprocessing.channels)
+        options = models.for_size(plan.model, plan.size)
+        self.net = models.create(plan.model, len(self.classes), self.preprocessing.channels, **options)
 
     def _plain_loader(self, dataset: Any, shared: dict[str, Any]) -> Any:
         if dataset is None or len(dataset) == 0:
@@ -230,12 +230,6 @@ def _mixing(settings: Settings) -> data.Mix | None:
     if settings.mixup:
         return data.Mixup(settings.mixup)
     return data.CutMix(settings.cutmix) if settings.cutmix else None
-
-
-def _network(plan: Plan, classes: int, channels: int | None) -> models.Model:
-    """The network of a plan; those whose layers depend on the size of the pictures are made for it."""
-    takes_size = "image_size" in inspect.signature(models.get_config(plan.model).build).parameters
-    return models.create(plan.model, classes, channels, **({"image_size": plan.size} if takes_size else {}))
 
 
 def is_run_name(name: str) -> bool:
