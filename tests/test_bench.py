@@ -20,7 +20,9 @@ SMALL = {
 
 def test_interleave_takes_turns():
     order = []
-    timings = bench.interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, seconds=0.0, least=3)
+    timings = bench.interleave(
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, seconds=0.0, least=3, pause=0.0
+    )
     assert len(timings["a"].seconds) == len(timings["b"].seconds) == 3
     assert timings["a"].best <= timings["a"].median
 

@@ -54,7 +54,7 @@ WORKLOADS = {
 }
 
 
-def run(workload: Workload, seconds: float = 10.0, peers: bool = True) -> dict[str, Any]:
+def run(workload: Workload, seconds: float = 10.0, peers: bool = True, least: int = 5) -> dict[str, Any]:
     """Measures a workload here and, if PyTorch is installed, there; the medians in seconds and the ratio.
 
     The answers are compared before anything is timed, so that a fast wrong one cannot win. Raises RuntimeError if they
@@ -66,7 +66,7 @@ def run(workload: Workload, seconds: float = 10.0, peers: bool = True) -> dict[s
 
         torch.set_num_threads(get_num_threads())
     runs, difference = _RUNNERS[workload.kind](workload, peers)
-    timings = interleave(runs, seconds, least=3 if workload.kind == "epoch" else 5)
+    timings = interleave(runs, seconds, least)
     ours = timings.pop("coolnn")
     eager = timings.pop("coolnn eager", None)
     result: dict[str, Any] = {
