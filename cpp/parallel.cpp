@@ -15,9 +15,9 @@
 namespace coolnn {
 namespace {
 
-// Idle workers spin this many times before they sleep: about 50 microseconds, longer than the Python between two
-// operations, shorter than anyone would notice as load.
-constexpr int SPINS = 2000;
+// Idle workers spin this many times before they sleep: some tenths of a millisecond, longer than the work between two
+// operations that are split, shorter than anyone would notice as load.
+constexpr int SPINS = 20000;
 
 inline void pause() {
 #if defined(__x86_64__) || defined(__i386__)
