@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PYTHON_FILES = src tests tools benchmarks
 SOURCES = $(shell find cpp src -type f -not -name '*.so' -not -name '*.pyc') pyproject.toml CMakeLists.txt
 
 .PHONY: demo test lint bench build dev sanitize clean
@@ -12,7 +13,7 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q
 
 lint: $(VENV)/installed-dev
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/ruff check $(PYTHON_FILES) && $(BIN)/ruff format --check $(PYTHON_FILES) && $(BIN)/mypy
 
 bench: $(VENV)/installed-demo
 	$(BIN)/cool bench
