@@ -10,7 +10,20 @@ from ..tensor import Tensor
 from .module import Module
 
 
-class ModuleList(Module):
+class _Ordered(Module):
+    """Children in order: counted, gone through, and exchanged by their number."""
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.named_children())
+
+    def __iter__(self) -> Iterator[Module]:
+        return self.children()
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, [name for name, _ in self.named_children()][index], module)
+
+
+class ModuleList(_Ordered):
     """A list of modules that are all part of the network; it has no forward of its own.
 
     >>> import coolnn as cool
@@ -35,12 +48,6 @@ class ModuleList(Module):
             self.append(module)
         return self
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self.named_children())
-
-    def __iter__(self) -> Iterator[Module]:
-        return self.children()
-
     @overload
     def __getitem__(self, index: int) -> Module: ...
     @overload
@@ -49,12 +56,8 @@ class ModuleList(Module):
         modules = list(self.children())
         return ModuleList(modules[index]) if isinstance(index, slice) else modules[index]
 
-    def __setitem__(self, index: int, module: Module) -> None:
-        name = [name for name, _ in self.named_children()][index]
-        setattr(self, name, module)
 
-
-class Sequential(Module):
+class Sequential(_Ordered):
     """Runs modules one after the other; takes modules or one dictionary of named modules.
 
     Input shape: that of the first module. Output shape: that of the last one. A slice is a Sequential again.
@@ -96,12 +99,6 @@ class Sequential(Module):
         setattr(self, str(len(self)), module)
         return self
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self.named_children())
-
-    def __iter__(self) -> Iterator[Module]:
-        return self.children()
-
     @overload
     def __getitem__(self, index: int) -> Module: ...
     @overload
@@ -109,9 +106,6 @@ class Sequential(Module):
     def __getitem__(self, index: int | slice) -> Module:
         named = list(self.named_children())
         return Sequential(dict(named[index])) if isinstance(index, slice) else named[index][1]
-
-    def __setitem__(self, index: int, module: Module) -> None:
-        setattr(self, [name for name, _ in self.named_children()][index], module)
 
 
 class ModuleDict(Module):
