@@ -28,11 +28,6 @@ double combine(Reduction reduction, double a, double b) {
   }
 }
 
-double start_value(Reduction reduction) {
-  const double infinity = std::numeric_limits<double>::infinity();
-  return reduction == Reduction::sum ? 0 : reduction == Reduction::max ? -infinity : infinity;
-}
-
 // One stage. Long sums are cut into pieces that do not depend on the number of threads; their totals are joined after.
 class Stage {
  public:
