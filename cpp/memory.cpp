@@ -31,7 +31,11 @@ class MemoryPool {
     size_t size = size_class(bytes);
     const std::lock_guard<std::mutex> lock(mutex_);
     void* block = take(size);
-    if (block == nullptr) block = fresh(size);
+    if (block == nullptr) {  // what no longer fits makes room first, else a larger block would stand beside its forerunner
+      const size_t used = in_use_ + size, most = bound(peak_ > used ? peak_ : used);
+      if (kept_ + used > most) trim_locked(most - used);
+      block = fresh(size);
+    }
     sizes_.emplace(block, size);
     in_use_ += size;
     if (in_use_ > peak_) peak_ = in_use_;
@@ -47,8 +51,7 @@ class MemoryPool {
     in_use_ -= size;
     free_[size].push_back(block);
     kept_ += size;
-    // Keep no more than was ever in use at once: memory stays level when shapes vary.
-    if (kept_ + in_use_ > peak_ + peak_ / 4 + 16 * LARGE) trim_locked(peak_ > in_use_ ? peak_ - in_use_ : 0);
+    if (kept_ + in_use_ > bound(peak_)) trim_locked(peak_ > in_use_ ? peak_ - in_use_ : 0);
   }
 
   void trim() noexcept {
@@ -65,6 +68,10 @@ class MemoryPool {
   }
 
  private:
+  // Most bytes to hold, used or kept: little more than were ever in use at once, so that memory stays level when shapes
+  // vary.
+  static size_t bound(size_t peak) { return peak + peak / 4 + 16 * LARGE; }
+
   size_t read(const size_t& value) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     return value;

@@ -46,21 +46,22 @@ class _Kept:
 class Compiled:
     """A network in evaluation mode, run by one call: `run(x)` gives the output tensor for pictures (N, C, H, W)."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, arena: Arena | None = None) -> None:
         self.net = net
         self._programs = _Kept()
-        self._arena = Arena()
+        self._arena = arena or Arena()
 
     def program(self, spec: Spec) -> Program:
         """The program for inputs of this shape and type."""
-        return self._programs.get(spec, lambda: self._trace(spec))
+        return self._programs.get(spec, lambda: self.make(spec))
 
-    def _trace(self, spec: Spec) -> Program:
+    def make(self, spec: Spec, planned: bool = False) -> Program:
+        """A new program, not kept; one that is only `planned` cannot run, and so needs no weights."""
         was_training = self.net.training
         self.net.eval()
         try:
             with autograd.no_grad():
-                return Program(trace(lambda x: [self.net(x)], [Tensor(None, spec)]), self._arena)
+                return Program(trace(lambda x: [self.net(x)], [Tensor(None, spec)], planned), self._arena)
         finally:
             self.net.train(was_training)
 
@@ -87,6 +88,7 @@ class CompiledStep:
         optimizer: optim.Optimizer,
         clip_norm: float | None = None,
         average: optim.ExponentialMovingAverage | None = None,
+        arena: Arena | None = None,
     ) -> None:
         self.net = net
         self.loss = loss
@@ -95,11 +97,13 @@ class CompiledStep:
         self.average = average
         self.output: Tensor | None = None
         self._programs = _Kept()
-        self._arena = Arena()
+        self._arena = arena or Arena()
         self._learned: list[Tensor] = []
         self._advanced = False
 
-    def _trace(self, specs: tuple[Spec, ...]) -> Program:
+    def make(self, specs: tuple[Spec, ...], planned: bool = False) -> Program:
+        """A new program, not kept; one that is only `planned` cannot run, and so needs no weights."""
+
         def step(x: Tensor, y: Tensor) -> Sequence[Tensor]:
             output = self.net(x)
             loss = self.loss(output, y)
@@ -116,7 +120,7 @@ class CompiledStep:
             return loss, output
 
         self._advanced = True
-        return Program(trace(step, [Tensor(None, spec) for spec in specs]), self._arena)
+        return Program(trace(step, [Tensor(None, spec) for spec in specs], planned), self._arena)
 
     def _ready(self, x: Tensor, y: Tensor) -> Program:
         # Whatever an update is prepared for beside the learning rate makes another program.
@@ -128,7 +132,7 @@ class CompiledStep:
         )
         key = (x.spec, y.spec, self.net.training, self.optimizer.version, settings)
         self._advanced = False
-        program = self._programs.get(key, lambda: self._trace((x.spec, y.spec)))
+        program = self._programs.get(key, lambda: self.make((x.spec, y.spec)))
         if not self._advanced:
             self.optimizer.advance(self._learned)
         return program

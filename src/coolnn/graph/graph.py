@@ -75,11 +75,14 @@ class Graph:
         )
 
 
-def trace(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> Graph:
+def trace(
+    function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], weights_without_numbers: bool = False
+) -> Graph:
     """Runs a function on tensors without numbers and writes down every operation, backward and updates included.
 
     Tensors with numbers that take part (weights, constants) become values from outside: the graph refers to them, so
     that later changes of their numbers are seen. Raises RuntimeError for a function that looks at numbers on the way.
+    For planning only, weights and the state of an optimizer may lack numbers, too.
     """
     values: dict[int, Value] = {}
     keep: list[Any] = []  # ids stay taken for as long as the tensors live
@@ -89,7 +92,7 @@ def trace(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -
             return None
         found = values.get(id(tensor))
         if found is None:
-            if tensor.is_meta:
+            if tensor.is_meta and not weights_without_numbers:
                 raise RuntimeError(
                     f"a tensor ({tensor.spec}) appeared that no recorded operation made; "
                     "networks to be compiled must be made of operations (detach() is not one)"

@@ -40,6 +40,7 @@ class Arena:
     def of(self, size: int) -> _core.Buffer:
         """The block, of at least this many bytes."""
         if self._buffer.nbytes < size:
+            self._buffer = _core.Buffer(64)  # the old block goes before there is a new one
             self._buffer = _core.Buffer(size)
         return self._buffer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,24 @@ def meta_parameters() -> Iterator[None]:
         yield
     finally:
         _state.meta = before
+
+
+def meta_allowed() -> bool:
+    """Whether this is inside `meta_parameters()`, where parameters without numbers are wanted."""
+    return _state.meta
+
+
+@contextlib.contextmanager
+def without_numbers(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Inside this block the tensors have a shape and no numbers, so that what they belong to can be planned."""
+    buffers = [(tensor, tensor._buffer) for tensor in tensors]
+    for tensor, _ in buffers:
+        tensor._buffer = None
+    try:
+        yield
+    finally:
+        for tensor, buffer in buffers:
+            tensor._buffer = buffer
 
 
 def new(*shape: int, fill: float = 0.0, dtype: Any = float32) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ..autograd import apply_into
+from ..nn.parameter import meta_allowed
 from ..ops import update
 from ..spec import float32
 from ..tensor import Array, Tensor
@@ -54,7 +55,7 @@ class Optimizer:
         for position, parameter in enumerate(params):
             if not isinstance(parameter, Tensor):
                 raise TypeError(f"an optimizer takes tensors; item {position} is {type(parameter).__name__}")
-            if parameter.is_meta or not parameter.is_leaf:
+            if (parameter.is_meta and not meta_allowed()) or not parameter.is_leaf:
                 what = "has no numbers (meta)" if parameter.is_meta else "is the result of an operation"
                 raise ValueError(f"parameter {position} of shape {parameter.shape} {what}; only leaves can be learned")
             if id(parameter) in known:
@@ -172,6 +173,8 @@ def _plain(value: Any) -> Any:
 
 
 def _zeros_like(tensor: Tensor) -> Tensor:
+    if tensor.is_meta:  # of a network that is only planned
+        return Tensor(None, tensor.spec)
     return Tensor.from_array(np.zeros(tensor.shape, tensor.dtype))
 
 
