@@ -115,6 +115,7 @@ Family movement_family();
 Family index_family();
 Family gemm_family();
 Family conv_family();
+Family conv_backward_family();
 Family pool_family();
 Family resample_family();
 Family normalization_family();

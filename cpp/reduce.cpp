@@ -5,9 +5,9 @@
 #include <cmath>
 #include <limits>
 
-#include "isa.h"
 #include "kernel.h"
 #include "parallel.h"
+#include "reduce.h"
 #include "strided.h"
 
 namespace coolnn {
@@ -28,81 +28,78 @@ double combine(Reduction reduction, double a, double b) {
   }
 }
 
-// One stage. Long sums are cut into pieces that do not depend on the number of threads; their totals are joined after.
-class Stage {
- public:
-  Stage(Reduction reduction, int64_t outer, int64_t n, int64_t inner, double divisor)
-      : reduction_(reduction), outer_(outer), n_(n), inner_(inner), divisor_(divisor),
-        rows_(isa().reduce.rows[int(reduction)]), columns_(isa().reduce.columns[int(reduction)]) {
-    band_ = std::min(inner, BAND);
-    piece_ = std::max<int64_t>(64, GRAIN / band_);
-    pieces_ = std::max<int64_t>(1, ceil_div(n, piece_));
+}  // namespace
+
+ReductionStage::ReductionStage(Reduction reduction, int64_t outer, int64_t n, int64_t inner, double divisor)
+    : reduction_(reduction), outer_(outer), n_(n), inner_(inner), divisor_(divisor),
+      rows_(isa().reduce.rows[int(reduction)]), columns_(isa().reduce.columns[int(reduction)]) {
+  band_ = std::min(inner, BAND);
+  piece_ = std::max<int64_t>(64, GRAIN / std::max<int64_t>(band_, 1));
+  pieces_ = std::max<int64_t>(1, ceil_div(n, piece_));
+}
+
+void ReductionStage::run(const float* x, float* y, double* workspace) const {
+  make_rows(nullptr, nullptr, x, y, workspace);
+}
+
+void ReductionStage::make_rows(void* context, MakeRows before, const float* x, float* y, double* workspace) const {
+  if (inner_ == 1 && pieces_ == 1) {
+    if (before != nullptr) before(context, 0, n_);
+    return run_rows(x, y);
   }
+  const int64_t bands = ceil_div(inner_, band_);
+  const int64_t group = std::max<int64_t>(1, GRAIN / (std::min(piece_, n_) * band_ + 1));
+  parallel_range(outer_ * pieces_ * bands, group, [&](int64_t begin, int64_t end) {
+    double total[BAND];
+    for (int64_t item = begin; item < end; item++) {
+      const int64_t outer = item / bands / pieces_, piece = item / bands % pieces_, column = item % bands * band_;
+      const int64_t width = std::min(band_, inner_ - column), first = piece * piece_, rows = std::min(piece_, n_ - first);
+      if (before != nullptr) before(context, first, rows);
+      reduce_columns(x + (outer * n_ + first) * inner_ + column, rows, width, total);
+      if (pieces_ > 1) std::copy_n(total, width, workspace + (outer * pieces_ + piece) * inner_ + column);
+      else finish(total, y + outer * inner_ + column, width);
+    }
+  });
+  if (pieces_ > 1) join_pieces(workspace, y);
+}
 
-  int64_t results() const { return outer_ * inner_; }
-  size_t workspace_bytes() const { return pieces_ == 1 ? 0 : size_t(results() * pieces_) * sizeof(double); }
+void ReductionStage::finish(const double* total, float* y, int64_t count) const {
+  for (int64_t i = 0; i < count; i++) y[i] = float(total[i] / divisor_);
+}
 
-  void run(const float* x, float* y, double* workspace) const {
-    if (inner_ == 1 && pieces_ == 1) return run_rows(x, y);
-    const int64_t bands = ceil_div(inner_, band_);
-    const int64_t group = std::max<int64_t>(1, GRAIN / (std::min(piece_, n_) * band_ + 1));
-    parallel_range(outer_ * pieces_ * bands, group, [&](int64_t begin, int64_t end) {
-      double total[BAND];
-      for (int64_t item = begin; item < end; item++) {
-        const int64_t outer = item / bands / pieces_, piece = item / bands % pieces_, column = item % bands * band_;
-        const int64_t width = std::min(band_, inner_ - column), first = piece * piece_;
-        reduce_columns(x + (outer * n_ + first) * inner_ + column, std::min(piece_, n_ - first), width, total);
-        if (pieces_ > 1) std::copy_n(total, width, workspace + (outer * pieces_ + piece) * inner_ + column);
-        else finish(total, y + outer * inner_ + column, width);
-      }
-    });
-    if (pieces_ > 1) join_pieces(workspace, y);
-  }
+void ReductionStage::run_rows(const float* x, float* y) const {
+  const int64_t group = std::min(BAND, std::max<int64_t>(1, GRAIN / (n_ + 1)));
+  parallel_range(outer_, group, [&](int64_t begin, int64_t end) {
+    double total[BAND];
+    rows_(x + begin * n_, total, end - begin, n_);
+    finish(total, y + begin, end - begin);
+  });
+}
 
- private:
-  void finish(const double* total, float* y, int64_t count) const {
-    for (int64_t i = 0; i < count; i++) y[i] = float(total[i] / divisor_);
-  }
+// Few columns fill a vector badly: several rows are taken as one row, and its columns joined at the end.
+void ReductionStage::reduce_columns(const float* x, int64_t n, int64_t width, double* total) const {
+  if (width == 1 && inner_ == 1) return rows_(x, total, 1, n);
+  const int64_t together = WIDENED / width;
+  if (inner_ >= NARROW || n < 2 * together) return columns_(x, inner_, total, n, width);
+  double wide[WIDENED];
+  columns_(x, together * width, wide, n / together, together * width);
+  const int64_t rest = n % together;
+  columns_(x + (n - rest) * width, width, total, rest, width);
+  for (int64_t i = 0; i < together * width; i++) total[i % width] = combine(reduction_, total[i % width], wide[i]);
+}
 
-  void run_rows(const float* x, float* y) const {
-    const int64_t group = std::min(BAND, std::max<int64_t>(1, GRAIN / (n_ + 1)));
-    parallel_range(outer_, group, [&](int64_t begin, int64_t end) {
-      double total[BAND];
-      rows_(x + begin * n_, total, end - begin, n_);
-      finish(total, y + begin, end - begin);
-    });
-  }
+void ReductionStage::join_pieces(const double* totals, float* y) const {
+  parallel_range(results(), std::max<int64_t>(1, GRAIN / pieces_), [&](int64_t begin, int64_t end) {
+    for (int64_t result = begin; result < end; result++) {
+      const double* from = totals + result / inner_ * pieces_ * inner_ + result % inner_;
+      double total = from[0];
+      for (int64_t piece = 1; piece < pieces_; piece++) total = combine(reduction_, total, from[piece * inner_]);
+      finish(&total, y + result, 1);
+    }
+  });
+}
 
-  // Few columns fill a vector badly: several rows are taken as one row, and its columns joined at the end.
-  void reduce_columns(const float* x, int64_t n, int64_t width, double* total) const {
-    if (width == 1 && inner_ == 1) return rows_(x, total, 1, n);
-    const int64_t together = WIDENED / width;
-    if (inner_ >= NARROW || n < 2 * together) return columns_(x, inner_, total, n, width);
-    double wide[WIDENED];
-    columns_(x, together * width, wide, n / together, together * width);
-    const int64_t rest = n % together;
-    columns_(x + (n - rest) * width, width, total, rest, width);
-    for (int64_t i = 0; i < together * width; i++) total[i % width] = combine(reduction_, total[i % width], wide[i]);
-  }
-
-  void join_pieces(const double* totals, float* y) const {
-    parallel_range(results(), std::max<int64_t>(1, GRAIN / pieces_), [&](int64_t begin, int64_t end) {
-      for (int64_t result = begin; result < end; result++) {
-        const double* from = totals + result / inner_ * pieces_ * inner_ + result % inner_;
-        double total = from[0];
-        for (int64_t piece = 1; piece < pieces_; piece++) total = combine(reduction_, total, from[piece * inner_]);
-        finish(&total, y + result, 1);
-      }
-    });
-  }
-
-  Reduction reduction_;
-  int64_t outer_, n_, inner_;
-  double divisor_;
-  int64_t band_, piece_, pieces_;
-  ReduceTable::RowsFunction rows_;
-  ReduceTable::ColumnsFunction columns_;
-};
+namespace {
 
 // Results come out in the storage order of the input's kept axes. Where the output's is another (a rank-4 input that
 // loses axes), this is the copy that brings them there; else it is empty.
@@ -121,7 +118,7 @@ StridedCopy to_output_order(const Spec& x, const std::vector<bool>& reduced, con
   return same ? StridedCopy() : StridedCopy(axes, dtype_bytes(y.dtype));
 }
 
-std::vector<Stage> plan_stages(const Spec& x, const std::vector<bool>& reduced, Reduction reduction, double divisor) {
+std::vector<ReductionStage> plan_stages(const Spec& x, const std::vector<bool>& reduced, Reduction reduction, double divisor) {
   struct Group {
     int64_t size;
     bool reduced;
@@ -132,7 +129,7 @@ std::vector<Stage> plan_stages(const Spec& x, const std::vector<bool>& reduced, 
     if (!groups.empty() && groups.back().reduced == reduced[size_t(i)]) groups.back().size *= x.shape[i];
     else groups.push_back({x.shape[i], reduced[size_t(i)]});
   }
-  std::vector<Stage> stages;
+  std::vector<ReductionStage> stages;
   int64_t left = std::count_if(groups.begin(), groups.end(), [](const Group& g) { return g.reduced; });
   int64_t inner = 1;
   while (!groups.empty()) {
@@ -171,11 +168,11 @@ KernelPtr make_reduction(const Problem& p, Reduction reduction, bool mean) {
     const float value = mean ? std::numeric_limits<float>::quiet_NaN() : 0;
     return make_function_kernel("constant", [=](const Arguments& a) { std::fill_n(a.out(0), results, value); });
   }
-  const std::vector<Stage> stages = plan_stages(x, reduced, reduction, mean ? count : 1);
+  const std::vector<ReductionStage> stages = plan_stages(x, reduced, reduction, mean ? count : 1);
   const StridedCopy reorder = to_output_order(x, reduced, y, p.integer("keepdim") != 0);
   // Two buffers by turns for what goes from stage to stage, then the totals of pieces.
   size_t between = 0, totals = 0;
-  for (const Stage& stage : stages) {
+  for (const ReductionStage& stage : stages) {
     if (&stage != &stages.back() || !reorder.empty()) between = std::max(between, aligned(size_t(stage.results()) * 4));
     totals = std::max(totals, stage.workspace_bytes());
   }

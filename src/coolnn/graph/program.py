@@ -15,7 +15,7 @@ from ..spec import Spec, logical_order, storage_order
 from ..tensor import Tensor
 from .graph import Graph, Step, Value
 from .memory import plan_memory
-from .passes import drop_unused
+from .passes import PASSES, Pass
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,10 @@ class Arena:
 class Program:
     """Runs a graph: `run(inputs)` gives the outputs. Weights are read where they lie, so changes of them are seen."""
 
-    def __init__(self, graph: Graph, arena: Arena | None = None) -> None:
-        self.graph = graph = drop_unused(graph)
+    def __init__(self, graph: Graph, arena: Arena | None = None, passes: Sequence[Pass] = PASSES) -> None:
+        for change in passes:
+            graph = change(graph)
+        self.graph = graph
         prepared = [_prepare(step) for step in graph.steps]
         aliases = {
             step.outputs[0]: step.inputs[0]

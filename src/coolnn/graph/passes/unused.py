@@ -1,8 +1,8 @@
-"""Passes: changes to a graph that keep what it computes."""
+"""Leaving out what nobody reads."""
 
 from __future__ import annotations
 
-from .graph import Graph, Step, Value
+from ..graph import Graph, Step, Value
 
 
 def drop_unused(graph: Graph) -> Graph:
