@@ -111,13 +111,6 @@ def save_weights(net: nn.Module, path: str | os.PathLike[str]) -> None:
     tensors.write(path, {name: tensor.numpy() for name, tensor in net.state_dict().items()}, {"kind": "weights"})
 
 
-def load_weights(net: nn.Module, path: str | os.PathLike[str], strict: bool = True) -> nn.Module:
-    """Reads weights into a network from any safetensors file whose names fit; returns the network."""
-    arrays, _ = tensors.read_any(path)
-    net.load_state_dict(arrays, strict)
-    return net
-
-
 def _check_rebuilds(net: nn.Module, description: Mapping[str, Any], state: Mapping[str, Array]) -> None:
     """A network that was changed after it was made would not come back: better to say so now than when it is needed."""
     twin = architecture.build(description)

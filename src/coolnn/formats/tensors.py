@@ -57,12 +57,30 @@ def read_any(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, 
         # The library checks the header, every offset and every size against the file before it maps anything.
         with safe_open(path, framework="numpy") as file:
             header = _header(file.metadata() or {})
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+            names = list(file.keys())
+            halves = {name for name in names if file.get_slice(name).get_dtype() == "BF16"}
+            arrays = {name: file.get_tensor(name) for name in names if name not in halves}
+        arrays |= _bfloat16(path, halves)
     except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
         raise FileFormatError(
             f"{path} is not a readable safetensors file ({error}); it may be truncated or of another kind"
         ) from error
     return arrays, header
+
+
+def _bfloat16(path: Path, names: set[str]) -> dict[str, Array]:
+    """Tensors of the type bfloat16, which NumPy does not have, as float32: it is the upper half of one."""
+    if not names:
+        return {}
+    from safetensors import deserialize
+
+    return {
+        name: (np.frombuffer(stored["data"], "<u2").astype(np.uint32) << np.uint32(16))
+        .view(np.float32)
+        .reshape(stored["shape"])
+        for name, stored in deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        if name in names
+    }
 
 
 def _header(metadata: Mapping[str, str]) -> dict[str, Any]:
