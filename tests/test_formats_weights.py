@@ -457,7 +457,7 @@ def samples(folder: Path) -> list[bytes]:
     return made
 
 
-@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(which=st.integers(0, 5), data=st.data())
 def test_damaged_files_give_messages(tmp_path, which, data):
     if not (tmp_path / "made").exists():
@@ -497,7 +497,7 @@ INSTRUCTIONS = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=2000)
+@settings(max_examples=500, deadline=None)
 @given(INSTRUCTIONS)
 def test_any_instructions_end(instructions):
     with contextlib.suppress(pickles.PickleError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickletools
 import struct
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -73,18 +74,12 @@ def load(
     """
     machine = _Machine(known, persistent)
     try:
-        for steps, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-            if steps > _STEPS:
-                raise PickleError(f"it has more than {_STEPS:,} instructions")
-            if opcode.name == "STOP":
-                return machine.pop()
-            machine.step(opcode.name, argument)
+        return machine.run(file)
     except PickleError:
         raise
     # What the standard library's decoder of instructions, the stack and the functions of `known` raise for nonsense.
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, struct.error) as error:
         raise PickleError(f"its pickle is damaged ({error})") from error
-    raise PickleError("its pickle ends too early")
 
 
 class _Machine:
@@ -95,6 +90,18 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+
+    def run(self, file: BinaryIO) -> Any:
+        """All instructions to the one that ends the pickle."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of backslashes in texts that mean nothing
+            for steps, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+                if steps > _STEPS:
+                    raise PickleError(f"it has more than {_STEPS:,} instructions")
+                if opcode.name == "STOP":
+                    return self.pop()
+                self.step(opcode.name, argument)
+        raise PickleError("its pickle ends too early")
 
     def pop(self) -> Any:
         """The topmost thing; nothing below a mark is taken."""
