@@ -31,10 +31,13 @@ class Buffer {
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
   bool readonly() const { return readonly_; }
+  uint64_t version() const { return version_; }
+  void touch() const { version_++; }
 
  private:
   void* data_;
   size_t bytes_;
+  mutable uint64_t version_ = 0;  // grows whenever the engine writes to memory that was there before
   bool readonly_ = false;  // memory of a file that was mapped for reading, say
   nb::object owner_;
 };
@@ -95,7 +98,9 @@ struct Prepared {
     }
   }
 
+  // Runs outside of a plan: kernels of packed weights cannot.
   void execute(std::vector<void*>& in, std::vector<void*>& out) const {
+    if (kernel->packed_bytes > 0) throw nb::value_error("a kernel of packed weights runs in a plan only");
     const nb::gil_scoped_release release;
     void* workspace = kernel->workspace_bytes > 0 ? pool_allocate(kernel->workspace_bytes) : nullptr;
     kernel->run(Arguments{in.data(), out.data(), workspace});
@@ -121,9 +126,25 @@ struct Prepared {
     std::vector<void*> in, out;
     gather(inputs, input_bytes, in);
     gather(outputs, output_bytes, out);
-    for (nb::handle output : outputs)
-      if (nb::cast<const Buffer&>(output).readonly()) throw nb::value_error("a kernel cannot write to read-only memory");
+    for (nb::handle output : outputs) {
+      const Buffer& buffer = nb::cast<const Buffer&>(output);
+      if (buffer.readonly()) throw nb::value_error("a kernel cannot write to read-only memory");
+      buffer.touch();
+    }
     execute(in, out);
+  }
+
+  void pack(const nb::tuple& inputs, const Buffer& packed) const {
+    if (packed.bytes() < kernel->packed_bytes) throw nb::value_error("the packed weights need a larger buffer");
+    std::vector<void*> in;
+    for (size_t i = 0; i < inputs.size(); i++) {
+      const nb::handle item = inputs[i];
+      const Buffer* buffer = item.is_none() ? nullptr : &nb::cast<const Buffer&>(item);
+      if (buffer != nullptr && buffer->bytes() < input_bytes.at(i)) throw nb::value_error("a buffer is too small");
+      in.push_back(buffer == nullptr ? nullptr : buffer->data());
+    }
+    const nb::gil_scoped_release release;
+    kernel->pack(in.data(), packed.data());
   }
 };
 
@@ -132,9 +153,11 @@ bool& option(const std::string& name) {
   throw nb::value_error(("no option is named " + name).c_str());
 }
 
-nb::object prepare(const std::string& name, const nb::dict& attributes, const nb::tuple& inputs, const nb::tuple& outputs) {
+nb::object prepare(const std::string& name, const nb::dict& attributes, const nb::tuple& inputs, const nb::tuple& outputs,
+                   bool constant_weights) {
   Problem problem;
   problem.name = name;
+  problem.constant_weights = constant_weights;
   for (auto [key, value] : attributes) {
     const std::string attribute = nb::cast<std::string>(key);
     if (!value.is_none()) problem.attributes.emplace_back(attribute, to_attribute(value, attribute));
@@ -167,8 +190,10 @@ std::vector<Place> to_places(const nb::tuple& values) {
   return places;
 }
 
-void plan_add(Plan& plan, const Prepared& step, const nb::tuple& inputs, const nb::tuple& outputs, size_t workspace) {
-  plan.add(step.kernel, to_places(inputs), step.input_bytes, to_places(outputs), step.output_bytes, workspace);
+void plan_add(Plan& plan, const Prepared& step, const nb::tuple& inputs, const nb::tuple& outputs, size_t workspace,
+              nb::handle packed) {
+  plan.add(step.kernel, to_places(inputs), step.input_bytes, to_places(outputs), step.output_bytes, workspace,
+           to_place(packed));
 }
 
 // Runs a plan over an arena and the external buffers, without the interpreter lock; with `timed` gives seconds a step.
@@ -182,6 +207,7 @@ std::vector<double> plan_run(const Plan& plan, const Buffer& arena, const nb::tu
     if (buffer.bytes() < bytes[i]) throw nb::value_error("the plan was given a buffer that is too small");
     pointers.push_back(buffer.data());
   }
+  for (const size_t number : plan.written()) nb::cast<const Buffer&>(externals[number]).touch();
   std::vector<double> seconds(timed ? plan.size() : 0);
   const nb::gil_scoped_release release;
   plan.run(arena.data(), pointers.data(), timed ? seconds.data() : nullptr);
@@ -196,19 +222,25 @@ NB_MODULE(_core, m) {
       .def(nb::init<size_t>(), nb::arg("bytes"))
       .def_static("borrow", &borrow, nb::arg("source"))
       .def_prop_ro("nbytes", &Buffer::bytes)
+      .def_prop_ro("version", &Buffer::version)
+      .def("touch", &Buffer::touch)
       .def_prop_ro("address", [](const Buffer& b) { return reinterpret_cast<uintptr_t>(b.data()); });
   nb::class_<Prepared>(m, "Kernel")
       .def("run", &Prepared::run, nb::arg("inputs"))
       .def("run_into", &Prepared::run_into, nb::arg("inputs"), nb::arg("outputs"))
       .def_prop_ro("algorithm", [](const Prepared& p) { return p.kernel->algorithm; })
-      .def_prop_ro("workspace_bytes", [](const Prepared& p) { return p.kernel->workspace_bytes; });
+      .def_prop_ro("workspace_bytes", [](const Prepared& p) { return p.kernel->workspace_bytes; })
+      .def_prop_ro("packed_bytes", [](const Prepared& p) { return p.kernel->packed_bytes; })
+      .def("pack", &Prepared::pack, nb::arg("inputs"), nb::arg("packed"));
   nb::class_<Plan>(m, "Plan")
       .def(nb::init<size_t, std::vector<size_t>>(), nb::arg("arena_bytes"), nb::arg("external_bytes"))
-      .def("add", &plan_add, nb::arg("kernel"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"))
+      .def("add", &plan_add, nb::arg("kernel"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"),
+           nb::arg("packed") = nb::none())
       .def("run", &plan_run, nb::arg("arena"), nb::arg("externals"), nb::arg("timed") = false)
       .def_prop_ro("arena_bytes", &Plan::arena_bytes)
       .def("__len__", &Plan::size);
-  m.def("prepare", &prepare, nb::arg("name"), nb::arg("attributes"), nb::arg("inputs"), nb::arg("outputs"));
+  m.def("prepare", &prepare, nb::arg("name"), nb::arg("attributes"), nb::arg("inputs"), nb::arg("outputs"),
+        nb::arg("constant_weights") = false);
   m.def("isa", [] { return std::string(isa().name); });
   m.def("set_isa", &set_isa, nb::arg("name"));
   m.def("available_isas", &available_isas);

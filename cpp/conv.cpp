@@ -23,9 +23,11 @@ KernelPtr make_cheapest(const ConvShape& shape, ConvPass pass) {
     const double cost = algorithm->cost(shape, pass);
     if (best == nullptr || cost < best_cost) best = algorithm, best_cost = cost;
   }
+  if (shape.pool > 1 && !best->pools) return nullptr;
   KernelPtr kernel = best->make(shape, pass);
   if (kernel->algorithm.empty()) kernel->algorithm = best->name;
-  return kernel;
+  if (best->finishes) return kernel;
+  return with_finish(std::move(kernel), shape.finish, shape.n * shape.oc * shape.oh * shape.ow);
 }
 
 void read_pair(const Problem& p, const char* key, int64_t& first, int64_t& second) {
@@ -54,13 +56,30 @@ bool parse(const Problem& p, const Spec& x, const Spec& weight, const Spec& y, C
   return true;
 }
 
+bool parse_forward(const Problem& p, const Spec& y, ConvShape& shape) {
+  if (p.inputs.size() < 3) throw std::invalid_argument(p.name + " takes input, weight and bias (which may be absent)");
+  const Spec& bias = p.inputs[2];
+  if (bias.present() && bias.dtype != DType::f32) return false;
+  shape.constant_weights = p.constant_weights;
+  return parse(p, p.inputs[0], p.inputs[1], y, shape);
+}
+
 KernelPtr make_forward(const Problem& p) {
   ConvShape shape;
-  if (p.inputs.size() != 3) throw std::invalid_argument("conv2d takes input, weight and bias (which may be absent)");
-  const Spec& bias = p.inputs[2];
-  if (bias.present() && bias.dtype != DType::f32) return nullptr;
-  if (!parse(p, p.inputs[0], p.inputs[1], p.outputs[0], shape)) return nullptr;
-  return make_cheapest(shape, ConvPass::forward);
+  return parse_forward(p, p.outputs[0], shape) ? make_cheapest(shape, ConvPass::forward) : nullptr;
+}
+
+// conv2d, then the addition of another tensor, a clamp and pooling, as far as they are wanted.
+KernelPtr make_fused(const Problem& p) {
+  ConvShape shape;
+  shape.finish = Finish(p);
+  shape.pool = p.integer("pool");
+  Spec y = p.outputs[0];  // before pooling
+  if (shape.pool > 1) {
+    const std::vector<int64_t> size = p.integers("size_before_pool");
+    y = Spec(y.dtype, {y.shape[0], y.shape[1], size.at(0), size.at(1)});
+  }
+  return parse_forward(p, y, shape) ? make_cheapest(shape, ConvPass::forward) : nullptr;
 }
 
 KernelPtr make_input_grad(const Problem& p) {
@@ -80,6 +99,7 @@ KernelPtr make_weight_grad(const Problem& p) {
 Family conv_family() {
   return {
       {"conv2d", make_forward},
+      {"conv2d_fused", make_fused},
       {"conv2d_input_grad", make_input_grad},
       {"conv2d_weight_grad", make_weight_grad},
   };

@@ -1,5 +1,6 @@
 // Convolution (cross-correlation) and its two gradients: the shape, and the algorithms that can compute a pass.
 #pragma once
+#include "finish.h"
 #include "kernel.h"
 
 namespace coolnn {
@@ -13,6 +14,10 @@ struct ConvShape {
   int64_t pt, pl, pb, pr;         // padding: top, left, bottom, right
   int64_t dh, dw;                 // dilation
   int64_t groups;
+  // Of the forward pass alone:
+  bool constant_weights = false;  // see Kernel::pack
+  Finish finish;
+  int64_t pool = 1;               // maximum over pool x pool windows of the finished result
   int64_t group_ic() const { return ic / groups; }
   int64_t group_oc() const { return oc / groups; }
   int64_t macs() const { return n * oh * ow * oc * group_ic() * kh * kw; }
@@ -26,6 +31,8 @@ enum class ConvPass { forward, input_grad, weight_grad };
 //   weight_grad      x, grad of y                 grad of weight
 struct ConvAlgorithm {
   const char* name;
+  bool finishes;  // does what ConvShape::finish says; else another pass does it
+  bool pools;     // and what ConvShape::pool says; else there is no such kernel
   bool (*accepts)(const ConvShape& shape, ConvPass pass);
   double (*cost)(const ConvShape& shape, ConvPass pass);  // expected time in units of one direct multiply-add at peak
   KernelPtr (*make)(const ConvShape& shape, ConvPass pass);

@@ -339,6 +339,6 @@ KernelPtr make(const ConvShape& shape, ConvPass pass) {
 
 }  // namespace
 
-const ConvAlgorithm batch_lanes_convolution = {"batch_lanes", accepts, cost, make};
+const ConvAlgorithm batch_lanes_convolution = {"batch_lanes", false, false, accepts, cost, make};
 
 }  // namespace coolnn

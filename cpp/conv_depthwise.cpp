@@ -188,6 +188,6 @@ KernelPtr make(const ConvShape& shape, ConvPass pass) {
 
 }  // namespace
 
-const ConvAlgorithm depthwise_convolution = {"depthwise", accepts, cost, make};
+const ConvAlgorithm depthwise_convolution = {"depthwise", false, false, accepts, cost, make};
 
 }  // namespace coolnn

@@ -262,6 +262,6 @@ KernelPtr make(const ConvShape& shape, ConvPass pass) {
 
 }  // namespace
 
-const ConvAlgorithm implicit_gemm = {"implicit_gemm", accepts, cost, make};
+const ConvAlgorithm implicit_gemm = {"implicit_gemm", false, false, accepts, cost, make};
 
 }  // namespace coolnn

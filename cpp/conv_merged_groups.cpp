@@ -80,6 +80,6 @@ KernelPtr make(const ConvShape& shape, ConvPass pass) { return std::make_unique<
 
 }  // namespace
 
-const ConvAlgorithm merged_groups_convolution = {"merged_groups", accepts, cost, make};
+const ConvAlgorithm merged_groups_convolution = {"merged_groups", false, false, accepts, cost, make};
 
 }  // namespace coolnn

@@ -130,6 +130,6 @@ KernelPtr make(const ConvShape& shape, ConvPass) { return std::make_unique<TapPl
 
 }  // namespace
 
-const ConvAlgorithm tap_planes_convolution = {"tap_planes", accepts, cost, make};
+const ConvAlgorithm tap_planes_convolution = {"tap_planes", false, false, accepts, cost, make};
 
 }  // namespace coolnn

@@ -39,6 +39,7 @@ struct Problem {
   std::vector<std::pair<std::string, Attribute>> attributes;
   std::vector<Spec> inputs;
   std::vector<Spec> outputs;
+  bool constant_weights = false;  // inputs 1 and 2 (weight, bias) stay as they are: see Kernel::pack
 
   // Typed look-up; the second form gives the fallback where the attribute is absent. Throw on a wrong type.
   int64_t integer(const char* key) const;
@@ -59,6 +60,7 @@ struct Arguments {
   const void* const* inputs;
   void* const* outputs;
   void* workspace;
+  const void* packed = nullptr;  // what Kernel::pack made; only where packed_bytes > 0
 
   template <class T = float> const T* in(int i) const { return static_cast<const T*>(inputs[i]); }
   template <class T = float> T* out(int i) const { return static_cast<T*>(outputs[i]); }
@@ -70,7 +72,12 @@ class Kernel {
   // May be called from several threads at once; must not change the kernel and must not throw.
   virtual void run(const Arguments& arguments) const = 0;
 
+  // Brings constant weights into the form in which `run` reads them, once and not in every run. Only kernels that were
+  // prepared with Problem::constant_weights do so, and those with packed_bytes > 0 must then be given the result.
+  virtual void pack(const void* const*, void*) const {}
+
   size_t workspace_bytes = 0;
+  size_t packed_bytes = 0;
   std::string algorithm;  // shown by the plan and COOLNN_VERBOSE, e.g. "winograd_4x4"
 };
 

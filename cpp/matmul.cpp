@@ -1,6 +1,7 @@
 // matmul and linear: the matrix product on tensors of any rank.
 #include <algorithm>
 
+#include "finish.h"
 #include "gemm.h"
 #include "parallel.h"
 
@@ -175,12 +176,18 @@ KernelPtr make_linear(const Problem& p) {
                                          y.shape[y.rank - 1], x.shape[x.rank - 1], has_bias);
 }
 
+KernelPtr make_linear_fused(const Problem& p) {
+  KernelPtr kernel = make_linear(p);
+  return kernel ? with_finish(std::move(kernel), Finish(p), p.outputs[0].elements()) : nullptr;
+}
+
 }  // namespace
 
 Family gemm_family() {
   return {
       {"matmul", make_matmul},
       {"linear", make_linear},
+      {"linear_fused", make_linear_fused},
   };
 }
 

@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace coolnn {
@@ -19,11 +20,17 @@ void Plan::check(const std::vector<Place>& places, const std::vector<size_t>& by
 }
 
 void Plan::add(std::shared_ptr<const Kernel> kernel, std::vector<Place> inputs, std::vector<size_t> input_bytes,
-               std::vector<Place> outputs, std::vector<size_t> output_bytes, size_t workspace_offset) {
+               std::vector<Place> outputs, std::vector<size_t> output_bytes, size_t workspace_offset, Place packed) {
   check(inputs, input_bytes);
   check(outputs, output_bytes);
   check({Place{Place::arena, workspace_offset}}, {kernel->workspace_bytes});
-  Step step{std::move(kernel), places_.size(), places_.size() + inputs.size(), 0, workspace_offset};
+  check({packed}, {kernel->packed_bytes});
+  if (kernel->packed_bytes > 0 && packed.kind != Place::external)
+    throw std::invalid_argument("a step lacks its packed weights");
+  for (const Place& place : outputs)
+    if (place.kind == Place::external && std::find(written_.begin(), written_.end(), place.index) == written_.end())
+      written_.push_back(place.index);
+  Step step{std::move(kernel), places_.size(), places_.size() + inputs.size(), 0, workspace_offset, packed};
   places_.insert(places_.end(), inputs.begin(), inputs.end());
   places_.insert(places_.end(), outputs.begin(), outputs.end());
   step.end = places_.size();
@@ -42,7 +49,8 @@ void Plan::run(void* arena, void* const* externals, double* seconds) const {
   for (size_t i = 0; i < steps_.size(); i++) {
     const Step& step = steps_[i];
     const Clock::time_point start = seconds ? Clock::now() : Clock::time_point();
-    step.kernel->run(Arguments{&pointers[step.first_input], &pointers[step.first_output], base + step.workspace_offset});
+    step.kernel->run({&pointers[step.first_input], &pointers[step.first_output], base + step.workspace_offset,
+                      step.packed.kind == Place::external ? externals[step.packed.index] : nullptr});
     if (seconds) seconds[i] = std::chrono::duration<double>(Clock::now() - start).count();
   }
 }

@@ -20,7 +20,7 @@ class Plan {
   // Throws std::invalid_argument if a place lies outside the arena or beyond the external buffers.
   Plan(size_t arena_bytes, std::vector<size_t> external_bytes);
   void add(std::shared_ptr<const Kernel> kernel, std::vector<Place> inputs, std::vector<size_t> input_bytes,
-           std::vector<Place> outputs, std::vector<size_t> output_bytes, size_t workspace_offset);
+           std::vector<Place> outputs, std::vector<size_t> output_bytes, size_t workspace_offset, Place packed = {});
 
   // Runs all steps. `seconds`, if given, receives the time of each.
   void run(void* arena, void* const* externals, double* seconds = nullptr) const;
@@ -28,6 +28,8 @@ class Plan {
   size_t size() const { return steps_.size(); }
   size_t arena_bytes() const { return arena_bytes_; }
   const std::vector<size_t>& external_bytes() const { return external_bytes_; }
+  // The numbers of the external buffers that some step writes to.
+  const std::vector<size_t>& written() const { return written_; }
   const Kernel& kernel(size_t step) const { return *steps_.at(step).kernel; }
 
  private:
@@ -35,6 +37,7 @@ class Plan {
     std::shared_ptr<const Kernel> kernel;
     size_t first_input, first_output, end;  // in places_
     size_t workspace_offset;
+    Place packed;
   };
   void check(const std::vector<Place>& places, const std::vector<size_t>& bytes) const;
 
@@ -42,6 +45,7 @@ class Plan {
   std::vector<size_t> external_bytes_;
   std::vector<Step> steps_;
   std::vector<Place> places_;
+  std::vector<size_t> written_;
 };
 
 }  // namespace coolnn

@@ -23,13 +23,19 @@ struct Correlation {
   int64_t k, oh, ow;   // output
   int64_t top, left;   // padding
   bool rotated;
+  bool constant_weights = false;
+  Finish finish = {};
+  bool pool = false;
 
   static Correlation of(const ConvShape& s, ConvPass pass) {
     if (pass == ConvPass::input_grad) return {s.n, s.oc, s.oh, s.ow, s.ic, s.ih, s.iw, 2 - s.pt, 2 - s.pl, true};
-    return {s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pt, s.pl, false};
+    return {s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pt, s.pl, false, s.constant_weights, s.finish, s.pool > 1};
   }
   WinogradPicture picture(const float* x, int64_t image) const { return {x + image * h * w * c, h, w, c}; }
   WinogradPicture output_picture(const float* y, int64_t image) const { return {y + image * oh * ow * k, oh, ow, k}; }
+  // One picture of the result, before pooling and in memory.
+  int64_t output_floats() const { return oh * ow * k; }
+  int64_t written_floats() const { return pool ? (oh / 2) * (ow / 2) * k : output_floats(); }
 };
 
 // The output's tiles, counted through the whole batch, row by row.

@@ -3,8 +3,10 @@
 // Two schedules. With few channels the transformed weights are made once and every thread goes through chunks of tiles
 // alone, each small enough that the transformed tiles stay in the second-level cache from beginning to end. With many
 // channels it is the weights that are large: then a chunk is much larger, all threads work on it together, and each
-// panel of weights is transformed in the cache just before the one product that it takes part in. Such a chunk does not
-// fit the caches of a core, so it is written past them, which spares reading its memory before it is overwritten.
+// panel of weights is transformed in the cache just before the one product that it takes part in. A chunk that does not
+// fit the caches is written past them, which spares reading its memory before it is overwritten.
+//
+// Constant weights are transformed once, for either schedule: then a run only reads them.
 #include "winograd.h"
 
 namespace coolnn {
@@ -14,8 +16,14 @@ constexpr int64_t PRIVATE_CHUNK = 640 << 10;  // bytes of transformed tiles that
 constexpr int64_t SHARED_CHUNK = 30 << 20;     // and that all threads work on together
 constexpr int64_t PRIVATE_WEIGHTS = 12 << 20;  // transformed weights beyond this do not stay in the last-level cache
 constexpr int64_t STREAMED_OUTPUT = 8 << 20;   // larger outputs would leave the caches anyway
+constexpr int64_t STREAMED_CHUNK = 12 << 20;   // and so would larger chunks
 
 class WinogradCorrelation : public Kernel {
+ public:
+  void pack(const void* const* inputs, void* packed) const override {
+    transform_weights(static_cast<const float*>(inputs[1]), static_cast<float*>(packed));
+  }
+
  protected:
   WinogradCorrelation(const Correlation& shape, const WinogradTransforms& transforms)
       : s_(shape),
@@ -26,6 +34,7 @@ class WinogradCorrelation : public Kernel {
         input_channels_(round_up(shape.c, WINOGRAD_BLOCK)),
         panels_(ceil_div(shape.k, table_.columns)),
         slots_(num_threads()) {
+    if (s_.constant_weights) packed_bytes = size_t(4 * weights_size());
     algorithm = "winograd_" + std::to_string(f_.outputs) + "x" + std::to_string(f_.outputs);
   }
 
@@ -43,18 +52,25 @@ class WinogradCorrelation : public Kernel {
     });
   }
 
-  void transform_output(const float* m, const TileLayout& layout, const float* bias, float* y, int64_t begin,
-                        int64_t end, int64_t origin, int64_t first, int64_t channels) const {
+  void transform_output(const Arguments& a, const float* m, const TileLayout& layout, int64_t begin, int64_t end,
+                        int64_t origin, int64_t first, int64_t channels) const {
+    float* const y = a.out(0);
+    const float* const residual = s_.finish.residual ? a.in(3) : nullptr;
     const bool aligned = s_.k % WINOGRAD_BLOCK == 0 && reinterpret_cast<uintptr_t>(y) % 64 == 0;
-    const bool stream = aligned && s_.n * s_.oh * s_.ow * s_.k * 4 > STREAMED_OUTPUT;
-    const int64_t picture = s_.oh * s_.ow * s_.k;
+    WinogradTarget target = {};
+    target.height = s_.oh, target.width = s_.ow, target.channels = s_.k;
+    target.bias = s_.rotated ? nullptr : a.in(2);
+    target.low = s_.finish.low, target.high = s_.finish.high;
+    target.pool = s_.pool;
+    target.stream = aligned && s_.n * s_.written_floats() * 4 > STREAMED_OUTPUT;
     grid_.each(begin, end, [&](int64_t tile, int64_t image, int64_t row, int64_t column) {
-      f_.output(m + layout.tile(tile - origin), layout.point, layout.block(), bias, y + image * picture, s_.oh, s_.ow,
-                s_.k, first, channels, row, column, stream);
+      target.pixels = y + image * s_.written_floats();
+      target.residual = residual ? residual + image * s_.output_floats() : nullptr;
+      f_.output(m + layout.tile(tile - origin), layout.point, layout.block(), target, first, channels, row, column);
     });
   }
 
-  void pack(const float* weights, int tap, int64_t panel, int64_t channel, int64_t channels, float* packed,
+  void pack_tap(const float* weights, int tap, int64_t panel, int64_t channel, int64_t channels, float* packed,
             bool stream) const {
     const int64_t outputs = s_.rotated ? s_.c : s_.k, inputs = s_.rotated ? s_.k : s_.c;
     table_.pack(weights, outputs, inputs, s_.rotated, tap, panel * table_.columns, columns(panel), channel, channels,
@@ -66,6 +82,22 @@ class WinogradCorrelation : public Kernel {
     for (int64_t panel = 0; panel * v_layout.rows < tiles; panel++)
       table_.multiply(int(std::min(v_layout.rows, tiles - panel * v_layout.rows)), columns, v + panel * v_layout.panel,
                       v_layout.block(), u, m + panel * m_layout.panel, m_layout.block(), v_layout.blocks, stream);
+  }
+
+  // All transformed weights: [panel][point][input channel][column of the panel].
+  int64_t point_size(int64_t panel) const { return input_channels_ * columns(panel); }
+  int64_t panel_size() const { return points_ * input_channels_ * table_.columns; }
+  int64_t weights_size() const { return panels_ * panel_size(); }
+  void transform_weights(const float* weights, float* to) const {
+    const int64_t blocks = input_channels_ / WINOGRAD_BLOCK;
+    parallel_for(panels_ * blocks, [&](int64_t task, int) {
+      const int64_t panel = task / blocks, channel = task % blocks * WINOGRAD_BLOCK;
+      const int width = columns(panel);
+      alignas(64) float packed[WINOGRAD_BLOCK * 9 * 32];
+      for (int tap = 0; tap < 9; tap++) pack_tap(weights, tap, panel, channel, WINOGRAD_BLOCK, packed, false);
+      f_.weights(packed, WINOGRAD_BLOCK, width, 0, f_.points, to + panel * panel_size() + channel * width,
+                 point_size(panel));
+    });
   }
 
   const Correlation s_;
@@ -84,14 +116,19 @@ class PrivateChunks final : public WinogradCorrelation {
     const int64_t all = ceil_div(grid_.tiles, rows_);
     // Not so few chunks that threads have nothing to do, not so large that they leave the cache.
     chunk_panels_ = std::max<int64_t>(1, std::min(PRIVATE_CHUNK / (tile_bytes * rows_), all / 16));
-    workspace_bytes = size_t(4 * (weights_size() + slots_ * (input_layout().size + product_layout().size)));
+    const int64_t own_weights = s_.constant_weights ? 0 : weights_size();
+    workspace_bytes = size_t(4 * (own_weights + slots_ * (input_layout().size + product_layout().size)));
   }
 
   void run(const Arguments& a) const override {
-    float* const weights = static_cast<float*>(a.workspace);
-    transform_weights(a.in(1), weights);
     const TileLayout v_layout = input_layout(), m_layout = product_layout();
-    float* const scratch = weights + weights_size();
+    float* scratch = static_cast<float*>(a.workspace);
+    const float* weights = static_cast<const float*>(a.packed);
+    if (!s_.constant_weights) {
+      transform_weights(a.in(1), scratch);
+      weights = scratch;
+      scratch += weights_size();
+    }
     const int64_t chunk_tiles = chunk_panels_ * rows_;
     for_chunks(slots_, ceil_div(grid_.tiles, chunk_tiles), [&](int64_t chunk, int64_t following, int64_t slot) {
       float* const v = scratch + slot * (v_layout.size + m_layout.size);
@@ -108,13 +145,12 @@ class PrivateChunks final : public WinogradCorrelation {
         const float* const u = weights + panel * panel_size();
         const int width = columns(panel);
         for (int64_t point = 0; point < points_; point++) {
-          multiply(v + point * v_layout.point, v_layout, end - begin, u + point * input_channels_ * width, width,
+          multiply(v + point * v_layout.point, v_layout, end - begin, u + point * point_size(panel), width,
                    m + point * m_layout.point, m_layout, false);
           prefetcher.step();
         }
         const int64_t first = panel * table_.columns;
-        transform_output(m, m_layout, s_.rotated ? nullptr : a.in(2), a.out(0), begin, end, begin, first,
-                         std::min<int64_t>(width, s_.k - first));
+        transform_output(a, m, m_layout, begin, end, begin, first, std::min<int64_t>(width, s_.k - first));
       }
     });
   }
@@ -122,21 +158,6 @@ class PrivateChunks final : public WinogradCorrelation {
  private:
   TileLayout input_layout() const { return {chunk_panels_, rows_, s_.c, f_.points}; }
   TileLayout product_layout() const { return {chunk_panels_, rows_, table_.columns, f_.points}; }
-  int64_t panel_size() const { return points_ * input_channels_ * table_.columns; }
-  int64_t weights_size() const { return panels_ * panel_size(); }
-
-  // To [panel][point][input channel][column of the panel].
-  void transform_weights(const float* weights, float* to) const {
-    const int64_t blocks = input_channels_ / WINOGRAD_BLOCK;
-    parallel_for(panels_ * blocks, [&](int64_t task, int) {
-      const int64_t panel = task / blocks, channel = task % blocks * WINOGRAD_BLOCK;
-      const int width = columns(panel);
-      alignas(64) float packed[WINOGRAD_BLOCK * 9 * 32];
-      for (int tap = 0; tap < 9; tap++) pack(weights, tap, panel, channel, WINOGRAD_BLOCK, packed, false);
-      f_.weights(packed, WINOGRAD_BLOCK, width, 0, f_.points, to + panel * panel_size() + channel * width,
-                 input_channels_ * width);
-    });
-  }
 
   const int64_t rows_;
   int64_t chunk_panels_;
@@ -151,30 +172,37 @@ class SharedChunks final : public WinogradCorrelation {
     const int64_t most = std::max<int64_t>(table_.rows, SHARED_CHUNK / tile_bytes);
     chunk_tiles_ = ceil_div(grid_.tiles, ceil_div(grid_.tiles, most));
     rows_ = even_rows(chunk_tiles_);
-    workspace_bytes =
-        size_t(4 * (packed_size() + slots_ * weights_size() + input_layout().size + product_layout().size));
+    const int64_t chunk = input_layout().size + product_layout().size;
+    stream_ = 4 * chunk > STREAMED_CHUNK;
+    workspace_bytes = size_t(4 * (chunk + (s_.constant_weights ? 0 : taps_size() + slots_ * points_row_size())));
   }
 
   void run(const Arguments& a) const override {
     const TileLayout v_layout = input_layout(), m_layout = product_layout();
-    float* const packed = static_cast<float*>(a.workspace);
-    float* const scratch = packed + packed_size();
-    float* const v = scratch + slots_ * weights_size();
+    float* const v = static_cast<float*>(a.workspace);
     float* const m = v + v_layout.size;
-    pack_all(a.in(1), packed);
+    float* const taps = m + m_layout.size;  // here and behind only if weights are not constant
+    float* const scratch = taps + taps_size();
+    if (!s_.constant_weights) pack_taps(a.in(1), taps);
     for (int64_t begin = 0; begin < grid_.tiles; begin += chunk_tiles_) {
       const int64_t tiles = std::min(chunk_tiles_, grid_.tiles - begin);
       parallel_range(tiles, rows_, [&](int64_t from, int64_t to) {
-        transform_input(a.in(0), begin + from, begin + to, v, v_layout, begin, true);
+        transform_input(a.in(0), begin + from, begin + to, v, v_layout, begin, stream_);
       });
       for_chunks(slots_, panels_ * f_.points, [&](int64_t task, int64_t, int64_t slot) {
         const int64_t panel = task / f_.points, row = task % f_.points;
-        products(packed + panel * packed_panel(), panel, row, scratch + slot * weights_size(), v, v_layout, tiles, m,
-                 m_layout);
+        if (s_.constant_weights) {
+          const float* const u = static_cast<const float*>(a.packed) + panel * panel_size();
+          products(u + row * f_.points * point_size(panel), point_size(panel), panel, row, v, v_layout, tiles, m, m_layout);
+          return;
+        }
+        float* const u = scratch + slot * points_row_size();
+        const int64_t u_point = input_channels_ * table_.columns + STAGGER;
+        f_.weights(taps + panel * panel_taps_size(), input_channels_, columns(panel), int(row), 1, u, u_point);
+        products(u, u_point, panel, row, v, v_layout, tiles, m, m_layout);
       });
       parallel_range(tiles, rows_, [&](int64_t from, int64_t to) {
-        transform_output(m, m_layout, s_.rotated ? nullptr : a.in(2), a.out(0), begin + from, begin + to, begin, 0,
-                         s_.k);
+        transform_output(a, m, m_layout, begin + from, begin + to, begin, 0, s_.k);
       });
     }
   }
@@ -182,31 +210,29 @@ class SharedChunks final : public WinogradCorrelation {
  private:
   TileLayout input_layout() const { return {ceil_div(chunk_tiles_, rows_), rows_, s_.c, f_.points}; }
   TileLayout product_layout() const { return {ceil_div(chunk_tiles_, rows_), rows_, s_.k, f_.points}; }
-  int64_t packed_panel() const { return input_channels_ * 9 * table_.columns; }
-  int64_t packed_size() const { return panels_ * packed_panel(); }
-  int64_t weights_point() const { return input_channels_ * table_.columns + STAGGER; }
-  int64_t weights_size() const { return f_.points * weights_point(); }
+  int64_t panel_taps_size() const { return input_channels_ * 9 * table_.columns; }
+  int64_t taps_size() const { return panels_ * panel_taps_size(); }
+  int64_t points_row_size() const { return f_.points * (input_channels_ * table_.columns + STAGGER); }
 
-  void pack_all(const float* weights, float* packed) const {
+  void pack_taps(const float* weights, float* taps) const {
     parallel_for(panels_ * 9, [&](int64_t task, int) {
-      pack(weights, int(task % 9), task / 9, 0, input_channels_, packed + task / 9 * packed_panel(), true);
+      pack_tap(weights, int(task % 9), task / 9, 0, input_channels_, taps + task / 9 * panel_taps_size(), true);
     });
   }
 
   // The products of one panel of output channels at the points of one row.
-  void products(const float* packed, int64_t panel, int64_t row, float* u, const float* v, const TileLayout& v_layout,
+  void products(const float* u, int64_t u_point, int64_t panel, int64_t row, const float* v, const TileLayout& v_layout,
                 int64_t tiles, float* m, const TileLayout& m_layout) const {
-    const int width = columns(panel);
-    f_.weights(packed, input_channels_, width, int(row), 1, u, weights_point());
     float* const target = m + panel * (table_.columns / WINOGRAD_BLOCK) * m_layout.block();
     for (int64_t i = 0; i < f_.points; i++) {
       const int64_t point = row * f_.points + i;
-      multiply(v + point * v_layout.point, v_layout, tiles, u + i * weights_point(), width,
-               target + point * m_layout.point, m_layout, true);
+      multiply(v + point * v_layout.point, v_layout, tiles, u + i * u_point, columns(panel),
+               target + point * m_layout.point, m_layout, stream_);
     }
   }
 
   int64_t chunk_tiles_, rows_;
+  bool stream_;
 };
 
 }  // namespace

@@ -57,13 +57,16 @@ def test_compiled_step_is_the_eager_step_to_the_bit(name, channels, size, optimi
 
 
 @pytest.mark.parametrize(("name", "channels", "size"), [*NETS, ("vgg11", 3, 32), ("resnet18", 3, 32)])
-def test_compiled_network_is_the_eager_network_to_the_bit(name, channels, size):
+def test_compiled_network_is_the_eager_network(name, channels, size):
     net = cool.models.create(name, num_classes=10, in_channels=channels)
     x, _ = pictures(channels, size, 2)
     net(x)  # moves the running statistics, so that they are not trivial
     run = cool.compile(net)
     net.eval()
-    assert np.array_equal(run(x).numpy(), net(x).numpy())
+    wanted = net(x).numpy()
+    # Batch norm's scale is multiplied with the weights and not with the sums, and constant weights may make another
+    # tile size of Winograd's algorithm worth it: roundings differ, as much as they would for another order of sums.
+    assert np.abs(run(x).numpy() - wanted).max() <= 1e-5 * np.abs(wanted).max()
     assert not net.training
 
 

@@ -213,6 +213,18 @@ template <class From, class To> void cast(const void* from, void* to, int64_t n)
   for (int64_t i = 0; i < n; i++) y[i] = converted<From, To>(x[i]);
 }
 
+static void finish(float* y, const float* residual, float low, float high, int64_t n) {
+  const vf least = number(low), most = number(high);
+  for (int64_t i = 0; i < n; i += VL) {
+    const int lanes = n - i < VL ? int(n - i) : VL;
+    vf x = lanes < VL ? load_partial(y + i, lanes) : load(y + i);
+    if (residual != nullptr) x += lanes < VL ? load_partial(residual + i, lanes) : load(residual + i);
+    x = min(most, max(least, x));
+    if (lanes < VL) store_partial(y + i, x, lanes);
+    else store(y + i, x);
+  }
+}
+
 constexpr auto cast_f32_to_u8 = cast<float, uint8_t>;
 constexpr auto cast_f32_to_i32 = cast<float, int32_t>;
 constexpr auto cast_f32_to_i64 = cast<float, int64_t>;
@@ -243,6 +255,7 @@ const ElementwiseTable elementwise_table = {
     {where<false, false, false>, where<true, false, false>, where<false, true, false>, where<true, true, false>,
      where<false, false, true>, where<true, false, true>, where<false, true, true>, where<true, true, true>},
     {COOLNN_CAST(CAST_ENTRY)},
+    finish,
 };
 
 }  // namespace COOLNN_ISA

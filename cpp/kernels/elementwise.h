@@ -53,6 +53,8 @@ struct ElementwiseTable {
   CompareFunction compare[int(Compare::count)][int(Rows::count)];
   WhereFunction where[8];  // by mask + 2 a + 4 b, each 1 if that operand moves along inside a row
   CastFunction cast[int(Cast::count)];
+  // y = clamp(y + residual, low, high); residual may be null.
+  void (*finish)(float* y, const float* residual, float low, float high, int64_t n);
 };
 
 }  // namespace coolnn

@@ -144,36 +144,61 @@ template <class F, class Put> static INLINE void gather(const float* from, ptrdi
   }
 }
 
+// max that keeps NaN, as pooling does.
+static INLINE vf pooled(vf a, vf b) { return select(a == a, max(a, b), a); }
+
+// One vector of channels of a tile to the places of the picture that it has: all OUTPUTS squared, or fewer at its border.
+template <class F, bool STREAMING>
+static INLINE void write_tile(const float* from, ptrdiff_t point_stride, const WinogradTarget& target, int64_t channel,
+                              int lanes, int64_t top, int64_t left) {
+  constexpr int N = F::OUTPUTS;
+  const int rows = target.height - top < N ? int(target.height - top) : N;
+  const int columns = target.width - left < N ? int(target.width - left) : N;
+  const bool whole = lanes == VL;
+  const vf shift = target.bias == nullptr ? zero()
+                   : whole                ? load(target.bias + channel)
+                                          : load_partial(target.bias + channel, lanes);
+  const vf low = broadcast(target.low), high = broadcast(target.high);
+  const int64_t pixel = target.channels, line = target.width * pixel;
+  const float* const added = target.residual ? target.residual + top * line + left * pixel + channel : nullptr;
+  const auto write = [&](float* to, vf value) INLINE_LAMBDA {
+    if (STREAMING) stream(to, value);
+    else if (whole) store(to, value);
+    else store_partial(to, value, lanes);
+  };
+  vf result[N][N];
+  gather<F>(from, point_stride, [&](int i, int j, vf value) INLINE_LAMBDA {
+    value += shift;
+    if (added != nullptr && i < rows && j < columns) {
+      const float* const other = added + i * line + j * pixel;
+      value += whole ? load(other) : load_partial(other, lanes);
+    }
+    value = min(high, max(low, value));
+    if (target.pool) result[i][j] = value;
+    else if (i < rows && j < columns) write(target.pixels + (top + i) * line + (left + j) * pixel + channel, value);
+  });
+  if (!target.pool) return;
+  const int64_t pooled_line = target.width / 2 * pixel;
+#pragma GCC unroll 2
+  for (int i = 0; i < N / 2; i++)
+#pragma GCC unroll 2
+    for (int j = 0; j < N / 2; j++)
+      if (2 * i + 1 < rows && 2 * j + 1 < columns)
+        write(target.pixels + (top / 2 + i) * pooled_line + (left / 2 + j) * pixel + channel,
+              pooled(pooled(result[2 * i][2 * j], result[2 * i][2 * j + 1]),
+                     pooled(result[2 * i + 1][2 * j], result[2 * i + 1][2 * j + 1])));
+}
+
 template <class F>
-static void output_tile(const float* from, ptrdiff_t point_stride, ptrdiff_t block_stride, const float* bias, float* to,
-                        int64_t height, int64_t width, int64_t all_channels, int64_t first, int64_t channels,
-                        int64_t top, int64_t left, bool streaming) {
-  const int64_t row_stride = width * all_channels;
-  const int rows = height - top < F::OUTPUTS ? int(height - top) : F::OUTPUTS;
-  const int columns = width - left < F::OUTPUTS ? int(width - left) : F::OUTPUTS;
-  float* const corner = to + top * row_stride + left * all_channels + first;
+static void output_tile(const float* from, ptrdiff_t point_stride, ptrdiff_t block_stride, const WinogradTarget& target,
+                        int64_t first, int64_t channels, int64_t top, int64_t left) {
   for (int64_t c = 0; c < channels; c += VL) {
     const float* const source = from + c / BLOCK * block_stride + c % BLOCK;
-    float* const target = corner + c;
     const int lanes = channels - c < VL ? int(channels - c) : VL;
-    if (lanes < VL) {
-      const vf shift = bias ? load_partial(bias + first + c, lanes) : zero();
-      gather<F>(source, point_stride, [&](int i, int j, vf value) INLINE_LAMBDA {
-        if (i < rows && j < columns) store_partial(target + i * row_stride + j * all_channels, value + shift, lanes);
-      });
-      continue;
-    }
-    const vf shift = bias ? load(bias + first + c) : zero();
-    if (VL == BLOCK && streaming)
-      gather<F>(source, point_stride, [&](int i, int j, vf value) INLINE_LAMBDA {
-        if (i < rows && j < columns) stream(target + i * row_stride + j * all_channels, value + shift);
-      });
-    else
-      gather<F>(source, point_stride, [&](int i, int j, vf value) INLINE_LAMBDA {
-        if (i < rows && j < columns) store(target + i * row_stride + j * all_channels, value + shift);
-      });
+    if (VL == BLOCK && target.stream) write_tile<F, true>(source, point_stride, target, first + c, VL, top, left);
+    else write_tile<F, false>(source, point_stride, target, first + c, lanes, top, left);
   }
-  if (streaming) stream_fence();
+  if (target.stream) stream_fence();
 }
 
 // Row I of G w GT for one vector of output channels; tap[9] are the weights.

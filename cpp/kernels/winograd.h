@@ -19,6 +19,18 @@ struct WinogradPicture {
   int64_t height, width, channels;
 };
 
+// Where results go, and what is done to them on the way: y = clamp(sum + bias + residual, low, high), then the maximum
+// over 2 x 2 windows if `pool` (the written picture has half the height and width then).
+struct WinogradTarget {
+  float* pixels;  // of one picture
+  int64_t height, width, channels;  // before pooling
+  const float* bias;      // or null
+  const float* residual;  // of the same picture, or null
+  float low, high;
+  bool pool;
+  bool stream;  // written past the caches: pixels aligned, whole blocks of channels
+};
+
 // The transforms of one F(m x m, 3 x 3).
 struct WinogradTransforms {
   int outputs;  // m
@@ -30,11 +42,10 @@ struct WinogradTransforms {
                 ptrdiff_t block_stride, bool stream);
   void (*gradient)(const WinogradPicture& picture, int64_t top, int64_t left, float* to, ptrdiff_t point_stride,
                    ptrdiff_t block_stride, bool stream);
-  // AT m A + bias of one tile's channels [first, first + channels), to a picture of height x width x all_channels, cut
-  // off at its border. bias may be null; `stream` writes past the caches (`to` aligned, whole blocks).
-  void (*output)(const float* from, ptrdiff_t point_stride, ptrdiff_t block_stride, const float* bias, float* to,
-                 int64_t height, int64_t width, int64_t all_channels, int64_t first, int64_t channels, int64_t top,
-                 int64_t left, bool stream);
+  // AT m A of one tile's channels [first, first + channels), finished, to the picture from (top, left) on, cut off at its
+  // border.
+  void (*output)(const float* from, ptrdiff_t point_stride, ptrdiff_t block_stride, const WinogradTarget& target,
+                 int64_t first, int64_t channels, int64_t top, int64_t left);
   // G w GT, its rows [row, row + rows), of packed weights [channels][9][columns] to [point][channels][columns].
   void (*weights)(const float* packed, int64_t channels, int columns, int row, int rows, float* to,
                   ptrdiff_t point_stride);

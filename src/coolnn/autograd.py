@@ -63,7 +63,9 @@ class Prepared:
 
     __slots__ = ("alias", "kernel", "outputs", "real")
 
-    def __init__(self, op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any]) -> None:
+    def __init__(
+        self, op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any], constant_weights: bool = False
+    ) -> None:
         inferred = op.infer(*inputs, **attributes)
         self.outputs: tuple[Spec, ...] = (inferred,) if isinstance(inferred, Spec) else tuple(inferred)
         # Only real numbers have gradients.
@@ -79,6 +81,7 @@ class Prepared:
                 attributes,
                 tuple(s and (DTYPE_CODES[s.dtype], s.shape) for s in inputs),
                 tuple((DTYPE_CODES[s.dtype], s.shape) for s in self.outputs),
+                constant_weights,
             )
 
 
@@ -91,8 +94,15 @@ def clear_kernel_cache() -> None:
     _cache.clear()
 
 
-def prepare(op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any]) -> Prepared:
-    """The prepared form of an operation for these input specs and attributes, from the cache if it is there."""
+def prepare(
+    op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any], constant_weights: bool = False
+) -> Prepared:
+    """The prepared form of an operation for these input specs and attributes, from the cache if it is there.
+
+    With `constant_weights` the kernel may want weights and bias packed once (`kernel.pack`) and not in every run.
+    """
+    if constant_weights:
+        return Prepared(op, inputs, attributes, True)  # belongs to one program
     key: tuple[Any, ...] = (op, inputs)
     if attributes:
         key = (op, inputs, tuple(attributes), tuple(attributes.values()))

@@ -233,6 +233,8 @@ class Tensor:
         if array.shape != self.shape:
             raise ValueError(f"cannot copy an array of shape {array.shape} into a tensor of shape {self.shape}")
         self.numpy()[...] = array
+        assert self._buffer is not None
+        self._buffer.touch()
         return self
 
     # --- arithmetic --------------------------------------------------------------------------------------------------

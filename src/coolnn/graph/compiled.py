@@ -42,9 +42,17 @@ class _Kept:
             self._programs.move_to_end(key)
         return program
 
+    def clear(self) -> None:
+        """Forgets all programs."""
+        self._programs.clear()
+
 
 class Compiled:
-    """A network in evaluation mode, run by one call: `run(x)` gives the output tensor for pictures (N, C, H, W)."""
+    """A network in evaluation mode, run by one call: `run(x)` gives the output tensor for pictures (N, C, H, W).
+
+    Weights are brought into the form that kernels want once. Changes of them by the engine (an optimizer, `copy_`,
+    `load_state_dict`) are seen; after others call `refresh`.
+    """
 
     def __init__(self, net: nn.Module, arena: Arena | None = None) -> None:
         self.net = net
@@ -61,13 +69,18 @@ class Compiled:
         self.net.eval()
         try:
             with autograd.no_grad():
-                return Program(trace(lambda x: [self.net(x)], [Tensor(None, spec)], planned), self._arena)
+                graph = trace(lambda x: [self.net(x)], [Tensor(None, spec)], planned)
+                return Program(graph, self._arena, constant_weights=True)
         finally:
             self.net.train(was_training)
 
     def __call__(self, x: Any) -> Tensor:
         x = _as_tensor(x)
         return self.program(x.spec).run([x])[0]
+
+    def refresh(self) -> None:
+        """To be called after weights were changed in a way that the engine does not see: through `numpy()` views."""
+        self._programs.clear()
 
     def dump(self, x: Any) -> str:
         """Every step with algorithm, shape, bytes, milliseconds and speed, from one run on `x`."""

@@ -13,9 +13,10 @@ from .. import _core
 from ..autograd import Prepared, prepare
 from ..spec import Spec, logical_order, storage_order
 from ..tensor import Tensor
+from .constants import Constants
 from .graph import Graph, Step, Value
 from .memory import plan_memory
-from .passes import PASSES, Pass
+from .passes import INFERENCE_PASSES, PASSES, Pass, split_constants
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,29 @@ class Arena:
 
 
 class Program:
-    """Runs a graph: `run(inputs)` gives the outputs. Weights are read where they lie, so changes of them are seen."""
+    """Runs a graph: `run(inputs)` gives the outputs. Weights are read where they lie, so changes of them are seen.
 
-    def __init__(self, graph: Graph, arena: Arena | None = None, passes: Sequence[Pass] = PASSES) -> None:
+    With `constant_weights` (inference) what depends on weights alone, batch norm's part in them and the form in which
+    kernels read them, is computed once, and again when weights were changed.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        arena: Arena | None = None,
+        passes: Sequence[Pass] | None = None,
+        constant_weights: bool = False,
+    ) -> None:
+        if passes is None:
+            passes = INFERENCE_PASSES if constant_weights else PASSES
         for change in passes:
             graph = change(graph)
+        self.constants: Constants | None = None
+        if constant_weights:
+            early, graph, derived = split_constants(graph)
+            self.constants = Constants(Program(early) if early.steps else None, derived)
         self.graph = graph
-        prepared = [_prepare(step) for step in graph.steps]
+        prepared = [_prepare(step, constant_weights) for step in graph.steps]
         aliases = {
             step.outputs[0]: step.inputs[0]
             for step, ready in zip(graph.steps, prepared, strict=True)
@@ -60,7 +77,8 @@ class Program:
         }
         self.workspaces = [ready.kernel.workspace_bytes if ready.kernel else 0 for ready in prepared]
         self.layout = plan_memory(graph, aliases, self.workspaces)
-        self.outside = graph.externals()
+        self._packed = self._pack(graph, prepared)
+        self.outside = [*graph.externals(), *self._packed.values()]
         roots = [self.layout.root(value) for value in graph.outputs]
         self.external_values = list(dict.fromkeys([*graph.inputs, *roots, *self.outside]))
         self._numbers = {value: i for i, value in enumerate(self.external_values)}
@@ -76,6 +94,14 @@ class Program:
         """Bytes of the block in which all inner values live."""
         return max(self.layout.size, 64)
 
+    def _pack(self, graph: Graph, prepared: Sequence[Prepared]) -> dict[Step, Value]:
+        """Makes a value from outside of the weights that a step's kernel wants packed."""
+        packed = {}
+        for step, ready in zip(graph.steps, prepared, strict=True):
+            if self.constants is not None and ready.kernel is not None and ready.kernel.packed_bytes:
+                packed[step] = self.constants.packed(step, ready.kernel)
+        return packed
+
     def _add(self, step: Step, ready: Prepared, workspace: int) -> None:
         inputs = tuple(self._place(value) for value in step.inputs)
         outputs = tuple(self._place(value) for value in step.outputs)
@@ -88,7 +114,10 @@ class Program:
             self._segments.append(_core.Plan(self.bytes, sizes))
         plan = self._segments[-1]
         assert isinstance(plan, _core.Plan)
-        plan.add(ready.kernel, inputs, outputs, workspace)
+        packed = self._packed.get(step)
+        if packed is not None:
+            inputs = (inputs[0], None, *inputs[2:])  # the weights are read in their packed form
+        plan.add(ready.kernel, inputs, outputs, workspace, self._place(packed))
         self._steps.append((step, ready.kernel.algorithm))
 
     def _place(self, value: Value | None) -> _core.Place:
@@ -124,6 +153,8 @@ class Program:
         return reports
 
     def _prepare_run(self) -> None:
+        if self.constants is not None:
+            self.constants.refresh()
         for effect in self.graph.effects:
             effect()
 
@@ -174,5 +205,10 @@ def _view(place: tuple[str, int], spec: Spec, arena: _core.Buffer, externals: tu
     return stored.reshape([spec.shape[i] for i in storage_order(rank)]).transpose(logical_order(rank))
 
 
-def _prepare(step: Step) -> Prepared:
-    return prepare(step.op, tuple(None if v is None else v.spec for v in step.inputs), step.attributes)
+def _prepare(step: Step, constant_weights: bool) -> Prepared:
+    specs = tuple(None if v is None else v.spec for v in step.inputs)
+    # Weights and bias, if there are such, are inputs 1 and 2.
+    constant = (
+        constant_weights and len(step.inputs) > 1 and all(v is None or v.tensor is not None for v in step.inputs[1:3])
+    )
+    return prepare(step.op, specs, step.attributes, constant)

@@ -8,6 +8,7 @@ from .arithmetic import *
 from .conv import *
 from .dropout import *
 from .elementwise import *
+from .fused import *
 from .index import *
 from .linear import *
 from .loss import *

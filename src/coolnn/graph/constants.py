@@ -1,0 +1,57 @@
+"""What a program computes from weights once: the steps that read nothing else, and weights packed for their kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .. import _core
+from ..spec import Spec, uint8
+from ..tensor import Tensor
+from .graph import Step, Value
+
+if TYPE_CHECKING:
+    from .program import Program
+
+
+class Constants:
+    """Values from outside that are made of other values from outside; `refresh` makes them anew if those changed.
+
+    `derived` are the values that receive the outputs of `program`, which has no inputs.
+    """
+
+    def __init__(self, program: Program | None, derived: Sequence[Value]) -> None:
+        self._program = program
+        self._derived = derived
+        self._packs: list[tuple[_core.Kernel, Step, Value]] = []
+        self._seen: list[tuple[_core.Buffer | None, int]] | None = None
+
+    def packed(self, step: Step, kernel: _core.Kernel) -> Value:
+        """A value for the weights of a step in the form that its kernel reads."""
+        spec = Spec((kernel.packed_bytes,), uint8)
+        value = Value(spec, Tensor(None, spec))
+        self._packs.append((kernel, step, value))
+        return value
+
+    def _sources(self) -> list[Value]:
+        found = [] if self._program is None else list(self._program.outside)
+        found += [v for _, step, _ in self._packs for v in step.inputs[1:3] if v is not None]
+        return list(dict.fromkeys(value for value in found if value not in self._derived))
+
+    def refresh(self) -> None:
+        """Computes everything, unless the engine has written to no weight since the last time."""
+        buffers = [value.tensor._buffer for value in self._sources() if value.tensor is not None]
+        seen = [(buffer, buffer.version if buffer else 0) for buffer in buffers]
+        if seen == self._seen:
+            return
+        if self._program is not None:
+            for value, result in zip(self._derived, self._program.run([]), strict=True):
+                assert value.tensor is not None
+                value.tensor._buffer = result._buffer
+        for kernel, step, packed in self._packs:
+            assert packed.tensor is not None
+            if packed.tensor._buffer is None:
+                packed.tensor._buffer = _core.Buffer(packed.spec.nbytes)
+            buffers = [None if v is None or v.tensor is None else v.tensor._buffer for v in step.inputs]
+            kernel.pack(tuple(buffers), packed.tensor._buffer)
+        self._seen = seen

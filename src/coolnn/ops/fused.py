@@ -1,0 +1,103 @@
+"""Several operations in one, so that no result is written only to be read again: made by passes over a graph alone.
+
+Each is defined by the operations that it stands for: its reference runs theirs, and its kernel must give the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..spec import Spec
+from .conv import CONV2D
+from .linear import LINEAR
+from .op import Array, Op, define
+from .window import Pair
+
+__all__: list[str] = []
+
+
+def _finished(y: Array, residual: Array | None, low: float, high: float) -> Array:
+    if residual is not None:
+        y = y + residual
+    return np.asarray(np.minimum(np.maximum(y, y.dtype.type(low)), y.dtype.type(high)))
+
+
+class LinearFused(Op):
+    """clamp(linear(x, weight, bias) + residual, low, high): a ReLU is a clamp to [0, inf)."""
+
+    name = "linear_fused"
+
+    def infer(
+        self, x: Spec, weight: Spec, bias: Spec | None, residual: Spec | None, *, low: float, high: float
+    ) -> Spec:
+        y = LINEAR.infer(x, weight, bias)
+        if residual is not None and residual != y:
+            raise ValueError(f"linear_fused: residual is {residual}, the result {y}")
+        return y
+
+    def reference(
+        self, x: Array, weight: Array, bias: Array | None, residual: Array | None, *, low: float, high: float
+    ) -> Array:
+        return _finished(LINEAR.reference(x, weight, bias), residual, low, high)
+
+    def macs(self, inputs: tuple[Any, ...], outputs: tuple[Spec, ...], **attributes: Any) -> int:
+        return LINEAR.macs(inputs, outputs)
+
+
+class Conv2dFused(Op):
+    """clamp(conv2d(x, weight, bias) + residual, low, high), then the maximum over pool × pool windows.
+
+    `size_before_pool` is the convolution's height and width; windows that would reach beyond it are left out.
+    """
+
+    name = "conv2d_fused"
+
+    def infer(
+        self,
+        x: Spec,
+        weight: Spec,
+        bias: Spec | None,
+        residual: Spec | None,
+        *,
+        low: float,
+        high: float,
+        pool: int,
+        size_before_pool: Pair,
+        **conv: Any,
+    ) -> Spec:
+        y = CONV2D.infer(x, weight, bias, **conv)
+        if residual is not None and residual != y:
+            raise ValueError(f"conv2d_fused: residual is {residual}, the convolution's result {y}")
+        if y.shape[2:] != size_before_pool:
+            raise ValueError(f"conv2d_fused: size_before_pool={size_before_pool}, the convolution gives {y.shape[2:]}")
+        return Spec((*y.shape[:2], *(n // pool for n in size_before_pool)), y.dtype)
+
+    def reference(
+        self,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        residual: Array | None,
+        *,
+        low: float,
+        high: float,
+        pool: int,
+        size_before_pool: Pair,
+        **conv: Any,
+    ) -> Array:
+        y = _finished(CONV2D.reference(x, weight, bias, **conv), residual, low, high)
+        h, w = (n // pool for n in size_before_pool)
+        windows = y[:, :, : h * pool, : w * pool].reshape(*y.shape[:2], h, pool, w, pool)
+        return np.asarray(windows.max((3, 5)))
+
+    def macs(self, inputs: tuple[Any, ...], outputs: tuple[Spec, ...], **attributes: Any) -> int:
+        pictures, channels = outputs[0].shape[:2]
+        positions: int = math.prod(attributes["size_before_pool"])
+        return pictures * channels * positions * int(math.prod(inputs[1].shape[1:]))
+
+
+LINEAR_FUSED = define(LinearFused)
+CONV2D_FUSED = define(Conv2dFused)
