@@ -48,7 +48,9 @@ class Forward final : public Kernel {
       : shape_(s),
         patches_(s),
         plan_(s.groups, s.n * s.oh * s.ow, s.group_oc(), s.kh * s.kw * s.group_ic(), false),
-        gather_(isa().conv.gather_rows) {}
+        gather_(isa().conv.gather_rows) {
+    workspace_bytes = plan_.workspace_bytes();
+  }
 
   void run(const Arguments& a) const override {
     const Operands operands(*this, a);
@@ -74,8 +76,10 @@ class Forward final : public Kernel {
     void output_rows(int64_t, int64_t row, int64_t rows, int64_t* offsets) const override {
       for (int64_t r = 0; r < rows; r++) offsets[r] = (row + r) * shape_.oc;
     }
-    const float* bias(int64_t group) const override {
-      return bias_ != nullptr ? bias_ + group * shape_.group_oc() : nullptr;
+    GemmEpilogue epilogue(int64_t group) const override {
+      GemmEpilogue e;
+      if (bias_ != nullptr) e.bias = bias_ + group * shape_.group_oc();
+      return e;
     }
 
    private:
@@ -104,7 +108,10 @@ struct ProductPhase : InputPhase {
 class InputGrad final : public Kernel {
  public:
   explicit InputGrad(const ConvShape& s) : shape_(s), gather_(isa().conv.gather_rows) {
-    for (InputPhase& phase : input_phases(s)) phases_.emplace_back(s, std::move(phase));
+    for (InputPhase& phase : input_phases(s)) {
+      phases_.emplace_back(s, std::move(phase));
+      workspace_bytes = std::max(workspace_bytes, phases_.back().plan.workspace_bytes());
+    }
   }
 
   void run(const Arguments& a) const override {
@@ -154,7 +161,7 @@ class InputGrad final : public Kernel {
         *offsets++ = ((n * shape_.ih + y * shape_.sh + phase_.py) * shape_.iw + x * shape_.sw + phase_.px) * shape_.ic;
       }
     }
-    const float* bias(int64_t) const override { return nullptr; }
+    GemmEpilogue epilogue(int64_t) const override { return {}; }
 
    private:
     const InputGrad& kernel_;
@@ -191,10 +198,10 @@ class WeightGrad final : public Kernel {
     Operands(const WeightGrad& kernel, const Arguments& a)
         : kernel_(kernel), shape_(kernel.shape_), x_(a.in(0)), grad_(a.in(1)), dw_(a.out(0)) {}
     PanelOrder a_order() const override { return PanelOrder::depth; }
-    void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t height,
+    void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t panels,
                 float* to) const override {
       const float* from = grad_ + k * shape_.oc + group * shape_.group_oc() + row;
-      kernel_.plan_.table->pack_a(from, 1, shape_.oc, rows, depth, PanelOrder::depth, height, to);
+      kernel_.plan_.table->pack_a(from, 1, shape_.oc, rows, depth, PanelOrder::depth, panels, to);
     }
     void pack_b(int64_t group, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
       const PatchSource source = kernel_.patches_.of_group(x_, group * shape_.group_ic());
@@ -204,7 +211,7 @@ class WeightGrad final : public Kernel {
     void output_rows(int64_t, int64_t row, int64_t rows, int64_t* offsets) const override {
       for (int64_t r = 0; r < rows; r++) offsets[r] = (row + r) * kernel_.plan_.n;
     }
-    const float* bias(int64_t) const override { return nullptr; }
+    GemmEpilogue epilogue(int64_t) const override { return {}; }
 
    private:
     const WeightGrad& kernel_;

@@ -21,7 +21,6 @@ class TapPlanes final : public Kernel {
   explicit TapPlanes(const ConvShape& s)
       : shape_(s), gemm_(isa().gemm), add_(isa().conv.add), taps_(output_taps(s)), planes_(s.kh * s.kw * s.ic) {
     panels_ = divide_up(planes_, gemm_.tile_rows);
-    height_ = divide_up(planes_, panels_);
     const int64_t wanted = divide_up(CHUNKS_WANTED, std::max<int64_t>(s.n, 1));
     const int64_t bands = std::max<int64_t>(1, std::min(wanted, s.ih / (LEAST_LINES * s.kh)));
     lines_ = divide_up(s.ih, bands);
@@ -34,7 +33,7 @@ class TapPlanes final : public Kernel {
     // A: planes (taps of channels) x output channels, in blocks of the depth.
     float* weights = static_cast<float*>(a.workspace);
     for (int64_t k = 0; k < shape_.oc; k += GEMM_DEPTH)
-      gemm_.pack_a(a.in(1) + k * planes_, 1, planes_, planes_, depth_at(k), PanelOrder::depth, height_,
+      gemm_.pack_a(a.in(1) + k * planes_, 1, planes_, planes_, depth_at(k), PanelOrder::depth, panels_,
                    weights + k * panels_ * gemm_.tile_rows);
     parallel_for(shape_.n * bands_, [&](int64_t chunk, int) {
       run_band(a.in(0), weights, chunk / bands_, chunk % bands_ * lines_, a.out(0));
@@ -78,8 +77,8 @@ class TapPlanes final : public Kernel {
       const int64_t width = std::min(group, shape_.ow - x);
       for (int64_t k = 0; k < shape_.oc; k += GEMM_DEPTH) {
         gemm_.pack_b(grad + x * shape_.oc + k, 1, shape_.oc, depth_at(k), width, depth_at(k), packed);
-        gemm_.multiply({weights + k * panels_ * gemm_.tile_rows, PanelOrder::depth, height_, packed, planes_, width,
-                        depth_at(k), planes + x, offsets, nullptr, k > 0});
+        gemm_.multiply({weights + k * panels_ * gemm_.tile_rows, PanelOrder::depth, panels_, packed, gemm_.tile_columns,
+                        depth_at(k) * gemm_.tile_columns, planes_, width, depth_at(k), planes + x, offsets, {}, k > 0});
       }
     }
   }
@@ -108,7 +107,7 @@ class TapPlanes final : public Kernel {
   const GemmTable& gemm_;
   decltype(ConvTable::add) add_;
   std::vector<Tap> taps_;
-  int64_t planes_, panels_, height_;
+  int64_t planes_, panels_;
   int64_t lines_, bands_;  // input lines in a band, bands in a picture
   int64_t phase_width_;
 };

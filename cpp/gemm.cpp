@@ -9,25 +9,24 @@
 namespace coolnn {
 namespace {
 
-constexpr int64_t COLUMN_GROUP = 4;              // panels of B that are packed at once
-constexpr int64_t MOST_COLUMNS = 512;            // of a block of C, which then stays in the second-level cache
-constexpr int64_t CHUNKS_WANTED = 20;            // enough for the threads of an ordinary processor
+constexpr int64_t COLUMN_GROUP = 4;              // panels of B that a chunk packs at once
+constexpr int64_t MOST_ROWS = 112;               // of a block: packed, they fill a part of the second-level cache
+constexpr int64_t MOST_COLUMNS = 2048;           // of a block
+constexpr int64_t LEAST_COLUMN_PANELS = 8;       // of a block that is not the only one: each packs its A anew
+constexpr int64_t PACKED_PANELS = 8;             // that make a chunk of packing B for all
+constexpr int64_t LEAST_ROW_PANELS = 2;          // of a block where B is large
+constexpr int64_t SMALL_PACKED = 1 << 17;        // floats of B that stay in the second-level cache
+constexpr int64_t CHUNKS_WANTED = 40;            // so that threads wait little for the last one
 constexpr int64_t LEAST_WORK = 1 << 17;          // multiply-adds that are worth a chunk of their own: a few microseconds
 constexpr int64_t LEAST_SPLIT_WORK = 1 << 20;    // and a partial sum
 constexpr size_t MOST_PARTIALS = size_t(16) << 20;  // bytes
+constexpr int64_t MOST_PACKED = int64_t(2) << 20;   // floats of B that are packed at once: a part of the last-level cache
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Most rows of a block: packed, they fill a part of the second-level cache and outweigh the packing of B.
-int64_t most_rows(const GemmTable& table) { return table.tile_rows * (table.tile_rows > 8 ? 16 : 24); }
-
-struct Range {
-  int64_t begin, end;
-  int64_t size() const { return end - begin; }
-};
+int64_t at_least_one(int64_t n) { return std::max<int64_t>(1, n); }
 
 // Part i of n nearly equal parts of `total`, cut at multiples of `unit`.
-Range part(int64_t i, int64_t n, int64_t total, int64_t unit) {
+GemmRange part(int64_t i, int64_t n, int64_t total, int64_t unit) {
   const int64_t units = divide_up(total, unit);
   return {std::min(total, units * i / n * unit), std::min(total, units * (i + 1) / n * unit)};
 }
@@ -36,84 +35,194 @@ Range part(int64_t i, int64_t n, int64_t total, int64_t unit) {
 
 GemmPlan::GemmPlan(int64_t batch_, int64_t m_, int64_t n_, int64_t k_, bool may_split)
     : batch(batch_), m(m_), n(n_), k(k_), splits(1), items_per_chunk(1), table(&isa().gemm) {
-  const int64_t item_work = std::max<int64_t>(m * n * k, 1), work = item_work * std::max<int64_t>(batch, 1);
-  row_blocks = std::max<int64_t>(1, divide_up(m, most_rows(*table)));
-  column_blocks = std::max<int64_t>(1, divide_up(n, MOST_COLUMNS));
-  // Parts of a long sum repeat no packing.
-  const int64_t blocks = std::max<int64_t>(batch * row_blocks * column_blocks, 1);
-  if (may_split && blocks < CHUNKS_WANTED) {
-    const int64_t by_depth = k / (2 * GEMM_DEPTH), by_work = work / blocks / LEAST_SPLIT_WORK;
-    const int64_t by_memory = int64_t(MOST_PARTIALS / sizeof(float)) / std::max<int64_t>(batch * m * n, 1);
-    splits = std::max<int64_t>(1, std::min({divide_up(CHUNKS_WANTED, blocks), by_depth, by_work, by_memory}));
+  const int64_t item_work = at_least_one(m * n * k), work = item_work * at_least_one(batch);
+  const int64_t row_panels = divide_up(m, table->tile_rows), column_panels = divide_up(n, table->tile_columns);
+  row_blocks = at_least_one(divide_up(m, MOST_ROWS));
+  column_blocks = at_least_one(divide_up(n, MOST_COLUMNS));
+  // Each row block reads the packed B anew: from the second-level cache as long as it is small.
+  const int64_t least_panels = n * std::min<int64_t>(k, GEMM_DEPTH) <= SMALL_PACKED ? 1 : LEAST_ROW_PANELS;
+  const int64_t most_row_blocks = std::max(row_blocks, row_panels / least_panels);
+  const int64_t most_column_blocks = std::max(column_blocks, column_panels / LEAST_COLUMN_PANELS);
+  // Blocks that each item should have, and can have.
+  const int64_t wanted = divide_up(std::min(CHUNKS_WANTED, at_least_one(work / LEAST_WORK)), at_least_one(batch));
+  if (may_split && 4 * most_row_blocks * most_column_blocks < wanted) {
+    const int64_t blocks = at_least_one(batch * row_blocks * column_blocks);
+    const int64_t by_depth = k / (GEMM_DEPTH / 2), by_work = work / blocks / LEAST_SPLIT_WORK;
+    const int64_t by_memory = int64_t(MOST_PARTIALS / sizeof(float)) / at_least_one(batch * m * n);
+    splits = at_least_one(std::min({divide_up(CHUNKS_WANTED, blocks), by_depth, by_work, by_memory}));
   }
-  const int64_t row_limit = divide_up(m, 2 * table->tile_rows), column_limit = divide_up(n, table->tile_columns);
-  while (batch * row_blocks * column_blocks * splits < CHUNKS_WANTED) {
-    if (item_work / (row_blocks * column_blocks * splits) < 2 * LEAST_WORK) break;
-    // Cut the side whose blocks are longer: that repeats the least packing.
-    const bool rows_can = row_blocks * 2 <= row_limit, columns_can = column_blocks * 2 <= column_limit;
-    if (!rows_can && !columns_can) break;
-    const bool rows = rows_can && (!columns_can || m / row_blocks > n / column_blocks);
-    (rows ? row_blocks : column_blocks) *= 2;
+  if (splits == 1) {
+    // With few rows only columns are cut: then nobody packs the same part of B.
+    if (row_blocks > 1 || most_column_blocks < wanted)
+      row_blocks = std::clamp(divide_up(wanted, column_blocks), row_blocks, most_row_blocks);
+    if (row_blocks * column_blocks * 2 <= wanted)
+      column_blocks = std::clamp(divide_up(wanted, row_blocks), column_blocks, most_column_blocks);
   }
-  if (item_work < LEAST_WORK) items_per_chunk = std::max<int64_t>(1, LEAST_WORK / item_work);
+  shares_b = splits == 1 && row_blocks > 1;
+  steps = at_least_one(divide_up(divide_up(k, 16 * splits) * 16, GEMM_DEPTH));
+  if (item_work < LEAST_WORK) items_per_chunk = at_least_one(LEAST_WORK / item_work);
 }
 
+GemmRange GemmPlan::rows(int64_t block) const { return part(block, row_blocks, m, 1); }
+GemmRange GemmPlan::columns(int64_t block) const { return part(block, column_blocks, n, table->tile_columns); }
+GemmRange GemmPlan::depth(int64_t split, int64_t step) const {
+  const GemmRange all = part(split, splits, k, 16), own = part(step, steps, all.size(), 16);
+  return {all.begin + own.begin, all.begin + own.end};
+}
+
+int64_t GemmPlan::block_columns() const {
+  return divide_up(divide_up(n, table->tile_columns), column_blocks) * table->tile_columns;
+}
+int64_t GemmPlan::stripe_blocks() const {
+  const int64_t step_floats = at_least_one(block_columns() * std::min<int64_t>(k, GEMM_DEPTH));
+  return std::clamp(MOST_PACKED / step_floats, int64_t(1), at_least_one(batch * column_blocks));
+}
+int64_t GemmPlan::stripe_steps() const {
+  const int64_t step_floats = at_least_one(stripe_blocks() * block_columns() * GEMM_DEPTH);
+  return std::clamp(MOST_PACKED / step_floats, int64_t(1), steps);
+}
+
+size_t GemmPlan::packed_bytes() const { return size_t(batch * column_blocks * block_columns() * k) * sizeof(float); }
 size_t GemmPlan::workspace_bytes() const {
-  return splits > 1 ? size_t(splits * batch * m * n) * sizeof(float) : 0;
+  if (splits > 1) return size_t(splits * batch * m * n) * sizeof(float);
+  const int64_t depth = stripe_steps() == steps ? k : stripe_steps() * GEMM_DEPTH;
+  return shares_b ? size_t(stripe_blocks() * block_columns() * depth) * sizeof(float) : 0;
 }
 
 namespace {
 
-// One block of C of one item over one part of the summed axis.
-void multiply_block(const GemmPlan& plan, const GemmOperands& operands, int64_t item, Range rows, Range columns,
-                    Range depth, float* partial) {
-  const GemmTable& table = *plan.table;
-  const int64_t panels = divide_up(rows.size(), table.tile_rows);
-  const int64_t height = divide_up(rows.size(), panels);
-  const int64_t steps = std::max<int64_t>(1, divide_up(depth.size(), GEMM_DEPTH));
-  const int64_t group = COLUMN_GROUP * table.tile_columns;
+// Some parts of B, packed, over some steps.
+struct Stripe {
+  GemmRange blocks;  // (item, column block), items slowest
+  GemmRange steps;
+  int64_t first_k, depth;
 
-  const int64_t a_floats = panels * table.tile_rows * GEMM_ROW_STRIDE;
-  float* a = thread_scratch(size_t(a_floats + group * GEMM_DEPTH) + size_t(rows.size() * 2));
-  float* b = a + a_floats;
-  int64_t* offsets = reinterpret_cast<int64_t*>(b + group * GEMM_DEPTH);
-  if (partial == nullptr) operands.output_rows(item, rows.begin, rows.size(), offsets);
-  else
-    for (int64_t r = 0; r < rows.size(); r++) offsets[r] = (rows.begin + r) * plan.n;
-  float* output = partial == nullptr ? operands.output(item) : partial;
-  const float* bias = depth.begin == 0 ? operands.bias(item) : nullptr;
-
-  for (int64_t step = 0; step < steps; step++) {
-    const Range k = part(step, steps, depth.size(), 16);
-    operands.pack_a(item, rows.begin, rows.size(), depth.begin + k.begin, k.size(), height, a);
-    for (int64_t column = columns.begin; column < columns.end; column += group) {
-      const int64_t width = std::min(group, columns.end - column);
-      operands.pack_b(item, column, width, depth.begin + k.begin, k.size(), b);
-      table.multiply({a, operands.a_order(), height, b, rows.size(), width, k.size(), output + column, offsets,
-                      bias != nullptr ? bias + column : nullptr, step > 0});
-    }
+  Stripe(const GemmPlan& plan, GemmRange blocks_, GemmRange steps_) : blocks(blocks_), steps(steps_) {
+    first_k = plan.depth(0, steps.begin).begin;
+    depth = plan.depth(0, steps.end - 1).end - first_k;
   }
+  // Where the step k of a block begins, in floats.
+  int64_t offset(const GemmPlan& plan, int64_t block, int64_t k) const {
+    const int64_t width = divide_up(plan.columns(block % plan.column_blocks).size(), plan.table->tile_columns);
+    return (block - blocks.begin) * plan.block_columns() * depth + (k - first_k) * width * plan.table->tile_columns;
+  }
+};
+
+void pack_stripe(const GemmPlan& plan, const GemmOperands& operands, const Stripe& stripe, float* to) {
+  const int64_t group = PACKED_PANELS * plan.table->tile_columns;
+  const int64_t groups = divide_up(plan.block_columns(), group);
+  parallel_for(stripe.blocks.size() * stripe.steps.size() * groups, [&](int64_t chunk, int) {
+    const int64_t block = stripe.blocks.begin + chunk / groups % stripe.blocks.size();
+    const GemmRange k = plan.depth(0, stripe.steps.begin + chunk / groups / stripe.blocks.size());
+    const GemmRange columns = plan.columns(block % plan.column_blocks);
+    const int64_t column = columns.begin + chunk % groups * group, width = std::min(group, columns.end - column);
+    if (width <= 0 || k.size() == 0) return;
+    operands.pack_b(block / plan.column_blocks, column, width, k.begin, k.size(),
+                    to + stripe.offset(plan, block, k.begin) + (column - columns.begin) * k.size());
+  });
 }
 
-}  // namespace
+// One block of C of one item. `partial`, if given, takes the place of C for one part of the summed axis; `packed`, if
+// given, holds B for some of the steps.
+struct BlockProduct {
+  const GemmPlan& plan;
+  const GemmOperands& operands;
+  int64_t item;
+  GemmRange rows, columns;
+  int64_t panels;  // of rows
+  float *a, *b;    // packed
+  int64_t* offsets;
+  float* output;
+  GemmEpilogue epilogue;
 
-void multiply(const GemmPlan& plan, const GemmOperands& operands, void* workspace) {
-  const int64_t size = plan.m * plan.n, total = plan.batch * size;
-  if (total == 0) return;
-  float* partials = plan.splits > 1 ? static_cast<float*>(workspace) : nullptr;
-  const int64_t groups = divide_up(plan.batch, plan.items_per_chunk);
+  BlockProduct(const GemmPlan& plan_, const GemmOperands& operands_, int64_t item_, GemmRange rows_, GemmRange columns_,
+               float* partial)
+      : plan(plan_), operands(operands_), item(item_), rows(rows_), columns(columns_) {
+    const GemmTable& table = *plan.table;
+    panels = divide_up(rows.size(), table.tile_rows);
+    const int64_t a_floats = panels * table.tile_rows * GEMM_ROW_STRIDE, b_floats = group() * GEMM_DEPTH;
+    a = thread_scratch(size_t(a_floats + b_floats) + size_t(rows.size() * 2));
+    b = a + a_floats;
+    offsets = reinterpret_cast<int64_t*>(b + b_floats);
+    if (partial == nullptr) {
+      operands.output_rows(item, rows.begin, rows.size(), offsets);
+      output = operands.output(item);
+    } else {
+      for (int64_t r = 0; r < rows.size(); r++) offsets[r] = (rows.begin + r) * plan.n;
+      output = partial;
+    }
+    epilogue = operands.epilogue(item);
+  }
+
+  int64_t group() const { return COLUMN_GROUP * plan.table->tile_columns; }
+
+  void add_packed(GemmRange k, const float* packed, bool last) const {
+    operands.pack_a(item, rows.begin, rows.size(), k.begin, k.size(), panels, a);
+    multiply(k, columns.begin, columns.size(), packed, last, k.begin > 0);
+  }
+
+  void add(GemmRange k, bool first, bool last) const {
+    operands.pack_a(item, rows.begin, rows.size(), k.begin, k.size(), panels, a);
+    for (int64_t column = columns.begin; column < columns.end; column += group()) {
+      const int64_t width = std::min(group(), columns.end - column);
+      operands.pack_b(item, column, width, k.begin, k.size(), b);
+      multiply(k, column, width, b, last, !first);
+    }
+  }
+
+ private:
+  void multiply(GemmRange k, int64_t column, int64_t width, const float* packed, bool last, bool accumulate) const {
+    GemmEpilogue own;
+    if (k.begin == 0 && epilogue.bias != nullptr) own.bias = epilogue.bias + column;
+    if (last) {
+      own.low = epilogue.low, own.high = epilogue.high;
+      if (epilogue.residual != nullptr) own.residual = epilogue.residual + column;
+    }
+    plan.table->multiply({a, operands.a_order(), panels, packed, plan.table->tile_columns,
+                          k.size() * plan.table->tile_columns, rows.size(), width, k.size(), output + column, offsets,
+                          own, accumulate});
+  }
+};
+
+void multiply_stripe(const GemmPlan& plan, const GemmOperands& operands, const Stripe& stripe, const float* packed) {
   // Row blocks run fastest, so that threads share the columns of B that they are working on.
-  parallel_for(groups * plan.column_blocks * plan.splits * plan.row_blocks, [&](int64_t chunk, int) {
-    const int64_t row_block = chunk % plan.row_blocks, rest = chunk / plan.row_blocks;
-    const int64_t split = rest % plan.splits, column_block = rest / plan.splits % plan.column_blocks;
-    const int64_t first = rest / plan.splits / plan.column_blocks * plan.items_per_chunk;
-    const Range rows = part(row_block, plan.row_blocks, plan.m, 1);
-    const Range columns = part(column_block, plan.column_blocks, plan.n, plan.table->tile_columns);
-    const Range depth = part(split, plan.splits, plan.k, 16);
+  parallel_for(stripe.blocks.size() * plan.row_blocks, [&](int64_t chunk, int) {
+    const int64_t block = stripe.blocks.begin + chunk / plan.row_blocks;
+    const GemmRange rows = plan.rows(chunk % plan.row_blocks), columns = plan.columns(block % plan.column_blocks);
     if (rows.size() == 0 || columns.size() == 0) return;
-    for (int64_t item = first; item < std::min(first + plan.items_per_chunk, plan.batch); item++)
-      multiply_block(plan, operands, item, rows, columns, depth,
-                     partials == nullptr ? nullptr : partials + split * total + item * size);
+    const BlockProduct product(plan, operands, block / plan.column_blocks, rows, columns, nullptr);
+    for (int64_t step = stripe.steps.begin; step < stripe.steps.end; step++) {
+      const GemmRange k = plan.depth(0, step);
+      product.add_packed(k, packed + stripe.offset(plan, block, k.begin), step == plan.steps - 1);
+    }
+  });
+}
+
+void multiply_shared(const GemmPlan& plan, const GemmOperands& operands, float* workspace) {
+  const int64_t blocks = plan.batch * plan.column_blocks, block_step = plan.stripe_blocks(), step = plan.stripe_steps();
+  for (int64_t block = 0; block < blocks; block += block_step)
+    for (int64_t first = 0; first < plan.steps; first += step) {
+      const Stripe stripe(plan, {block, std::min(block + block_step, blocks)}, {first, std::min(first + step, plan.steps)});
+      pack_stripe(plan, operands, stripe, workspace);
+      multiply_stripe(plan, operands, stripe, workspace);
+    }
+}
+
+void multiply_apart(const GemmPlan& plan, const GemmOperands& operands, float* partials) {
+  const int64_t size = plan.m * plan.n, total = plan.batch * size;
+  const int64_t groups = divide_up(plan.batch, plan.items_per_chunk);
+  parallel_for(groups * plan.column_blocks * plan.splits * plan.row_blocks, [&](int64_t chunk, int) {
+    const int64_t rest = chunk / plan.row_blocks, split = rest % plan.splits;
+    const GemmRange rows = plan.rows(chunk % plan.row_blocks);
+    const GemmRange columns = plan.columns(rest / plan.splits % plan.column_blocks);
+    const int64_t first = rest / plan.splits / plan.column_blocks * plan.items_per_chunk;
+    if (rows.size() == 0 || columns.size() == 0) return;
+    for (int64_t item = first; item < std::min(first + plan.items_per_chunk, plan.batch); item++) {
+      float* partial = partials != nullptr ? partials + split * total + item * size : nullptr;
+      const BlockProduct product(plan, operands, item, rows, columns, partial);
+      for (int64_t step = 0; step < plan.steps; step++)
+        product.add(plan.depth(split, step), step == 0, partial == nullptr && step == plan.steps - 1);
+    }
   });
   if (partials == nullptr) return;
   constexpr int64_t GRAIN = 1 << 13;
@@ -121,6 +230,21 @@ void multiply(const GemmPlan& plan, const GemmOperands& operands, void* workspac
     const int64_t begin = chunk * GRAIN, count = std::min(GRAIN, total - begin);
     plan.table->sum_partials(partials + begin, total, plan.splits, operands.output(0) + begin, count);
   });
+}
+
+Stripe whole(const GemmPlan& plan) { return Stripe(plan, {0, plan.batch * plan.column_blocks}, {0, plan.steps}); }
+
+}  // namespace
+
+void multiply(const GemmPlan& plan, const GemmOperands& operands, void* workspace, const float* packed_b) {
+  if (plan.batch * plan.m * plan.n == 0) return;
+  if (packed_b != nullptr) multiply_stripe(plan, operands, whole(plan), packed_b);
+  else if (plan.shares_b) multiply_shared(plan, operands, static_cast<float*>(workspace));
+  else multiply_apart(plan, operands, plan.splits > 1 ? static_cast<float*>(workspace) : nullptr);
+}
+
+void pack_b(const GemmPlan& plan, const GemmOperands& operands, float* packed) {
+  if (plan.packed_bytes() > 0) pack_stripe(plan, operands, whole(plan), packed);
 }
 
 float* thread_scratch(size_t floats) {

@@ -27,10 +27,10 @@ class StridedOperands final : public GemmOperands {
     return a.row_stride == 1 && a.column_stride != 1 ? PanelOrder::depth : PanelOrder::rows;
   }
   PanelOrder a_order() const override { return order(*a); }
-  void pack_a(int64_t item, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t height,
+  void pack_a(int64_t item, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t panels,
               float* to) const override {
     const float* from = a_data + a->offsets[size_t(item)] + row * a->row_stride + k * a->column_stride;
-    table->pack_a(from, a->row_stride, a->column_stride, rows, depth, a_order(), height, to);
+    table->pack_a(from, a->row_stride, a->column_stride, rows, depth, a_order(), panels, to);
   }
   void pack_b(int64_t item, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
     const float* from = b_data + b->offsets[size_t(item)] + k * b->row_stride + column * b->column_stride;
@@ -40,7 +40,11 @@ class StridedOperands final : public GemmOperands {
   void output_rows(int64_t, int64_t row, int64_t rows, int64_t* offsets) const override {
     for (int64_t r = 0; r < rows; r++) offsets[r] = (row + r) * c->row_stride;
   }
-  const float* bias(int64_t) const override { return bias_data; }
+  GemmEpilogue epilogue(int64_t) const override {
+    GemmEpilogue e;
+    e.bias = bias_data;
+    return e;
+  }
 };
 
 // The batch axes of an operand, broadcast to those of the result; the last two axes are the matrix. A tensor of rank 1
@@ -101,9 +105,10 @@ class ProductKernel final : public Kernel {
       for (int64_t i = 0; i < batch; i++) staged_.offsets.push_back(i * m * n);
       workspace_bytes = size_t(batch * m * n) * sizeof(float);
     }
-    narrow_ = dense && batch == 1 && m <= table_->most_narrow_rows && b_.row_stride == 1 && a_.column_stride == 1;
+    const bool dots = b_.row_stride == 1 && a_.column_stride == 1, columns = b_.column_stride == 1;
+    narrow_ = dense && batch == 1 && m <= table_->most_narrow_rows && (dots || columns);
     if (narrow_) workspace_bytes = 0;
-    algorithm = narrow_ ? "dot" : "gemm";
+    algorithm = narrow_ ? "narrow" : "gemm";
   }
 
   void run(const Arguments& arguments) const override {
@@ -124,10 +129,14 @@ class ProductKernel final : public Kernel {
     const float *a = arguments.in(turned_ ? 1 : 0), *b = arguments.in(turned_ ? 0 : 1);
     const float* bias = has_bias_ ? arguments.in(2) : nullptr;
     constexpr int64_t WORK = 1 << 15;  // multiply-adds that are worth a chunk: memory sets the pace
-    const int64_t grain = std::max<int64_t>(4, WORK / std::max<int64_t>(1, plan_.m * plan_.k) / 4 * 4);
+    constexpr int64_t UNIT = 128;      // columns that lie side by side are read in runs of this many
+    const int64_t unit = b_.column_stride == 1 ? UNIT : 4;
+    const int64_t grain = std::max(unit, WORK / std::max<int64_t>(1, plan_.m * plan_.k) / unit * unit);
     parallel_range(plan_.n, grain, [&](int64_t begin, int64_t end) {
-      table_->multiply_narrow({a, a_.row_stride, plan_.m, b + begin * b_.column_stride, b_.column_stride, end - begin,
-                               plan_.k, arguments.out(0) + begin, c_.row_stride, bias != nullptr ? bias + begin : nullptr});
+      GemmEpilogue epilogue;
+      if (bias != nullptr) epilogue.bias = bias + begin;
+      table_->multiply_narrow({a, a_.row_stride, a_.column_stride, plan_.m, b + begin * b_.column_stride, b_.row_stride,
+                               b_.column_stride, end - begin, plan_.k, arguments.out(0) + begin, c_.row_stride, epilogue});
     });
   }
 

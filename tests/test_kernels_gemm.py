@@ -50,10 +50,18 @@ def test_remainders_of_the_tile(m: int, n: int) -> None:
         (3, 70, 1001),
         (1000, 1, 512),
         (130, 530, 1000),
+        (3, 1100, 300),
+        (4, 200, 2000),
+        (20, 2100, 70),
     ],
 )
 def test_blocks(m: int, n: int, k: int, transpose_a: bool, transpose_b: bool) -> None:
     check_matmul(draw(m, k), draw(k, n), transpose_a, transpose_b)
+
+
+def test_several_stripes_of_the_second_operand() -> None:
+    check_matmul(draw(120, 1300), draw(1300, 2200), transpose_b=True)
+    check_matmul(draw(2, 120, 600), draw(2, 600, 4200))
 
 
 def test_long_sum_is_split() -> None:

@@ -5,38 +5,47 @@ namespace coolnn {
 
 // Most steps along the summed axis that one packed block holds, and the distance of its rows in floats (a little
 // more, so that rows do not compete for the same lines of the first-level cache).
-constexpr int GEMM_DEPTH = 256;
+constexpr int GEMM_DEPTH = 512;
 constexpr int GEMM_ROW_STRIDE = GEMM_DEPTH + 16;
 
-// How a packed block of A lies in memory, in panels of `height` rows (at most the tile's).
+// How a packed block of A lies in memory. Its rows are dealt out to panels, at most the tile's rows each: the first
+// rows % panels of them have one row more than the others.
 enum class PanelOrder : int {
-  rows,   // row t at t * GEMM_ROW_STRIDE, panels follow each other
-  depth,  // step k at k * tile_rows, a panel every depth * tile_rows floats
+  rows,   // row t of the block at t * GEMM_ROW_STRIDE
+  depth,  // step k of a panel at k * tile_rows, a panel every depth * tile_rows floats
 };
 
-// C (+)= A B for blocks in the cache. B lies in panels of tile_columns columns, [panel][k][column].
+// What becomes of a sum: C = clamp(sum + bias + residual, low, high). A NaN stays one.
+struct GemmEpilogue {
+  const float* bias = nullptr;      // one number a column
+  const float* residual = nullptr;  // laid out as C
+  float low = -__builtin_inff(), high = __builtin_inff();
+};
+
+// C (+)= A B for blocks in the cache.
 struct GemmBlock {
   const float* a;
   PanelOrder order;
-  int64_t height;  // rows in a panel of A
+  int64_t panels;  // of A
   const float* b;
+  int64_t b_step, b_panel;  // floats from step to step, and from one tile_columns columns to the next; whole vectors are read
   int64_t rows, columns, depth;
   float* c;                    // first column
-  const int64_t* row_offsets;  // where each row of C begins, in floats from c
-  const float* bias;           // one number a column, or null; used where C is not accumulated
+  const int64_t* row_offsets;  // where each row of C (and of the residual) begins, in floats from c
+  GemmEpilogue epilogue;       // from the first column on; no bias where C is accumulated
   bool accumulate;
 };
 
-// C = A B + bias for few rows, where the numbers that are summed lie one after another in A and in B^T: nothing is packed.
+// C = A B for few rows (at most GemmTable::most_narrow_rows), with nothing packed.
 struct NarrowProduct {
   const float* a;
-  int64_t a_stride, rows;  // rows <= GemmTable::most_narrow_rows
+  int64_t a_row, a_step, rows;
   const float* b;
-  int64_t b_stride, columns;
+  int64_t b_step, b_column, columns;  // one of the two is 1
   int64_t depth;
   float* c;
-  int64_t c_stride;
-  const float* bias;  // or null
+  int64_t c_row;
+  GemmEpilogue epilogue;  // from the first column on
 };
 
 struct GemmTable {
@@ -46,8 +55,9 @@ struct GemmTable {
   void (*multiply)(const GemmBlock& block);
   // Packs rows x depth numbers of a strided matrix as A, in the given order.
   void (*pack_a)(const float* from, int64_t row_stride, int64_t depth_stride, int64_t rows, int64_t depth,
-                 PanelOrder order, int64_t height, float* to);
-  // Packs depth x columns numbers of a strided matrix as B; a panel begins every panel_depth * tile_columns floats.
+                 PanelOrder order, int64_t panels, float* to);
+  // Packs depth x columns numbers of a strided matrix as B, [panel][step][column]; a panel of tile_columns columns begins
+  // every panel_depth * tile_columns floats.
   void (*pack_b)(const float* from, int64_t depth_stride, int64_t column_stride, int64_t depth, int64_t columns,
                  int64_t panel_depth, float* to);
   // to = sum of `count` arrays of n floats, `stride` apart, in order.
