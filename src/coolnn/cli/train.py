@@ -62,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size", type=whole(1), metavar="PIXELS", help="side of the square that pictures are brought to"
     )
+    parser.add_argument(
+        "--freeze",
+        metavar="PARTS",
+        help="parts of the network that stay as they are: features, or layer1,layer2; backbone: all but the last layer",
+    )
     what = parser.add_argument_group("training (each has a good default for the data set)")
     what.add_argument("--epochs", type=whole(1), metavar="N", help="times through the pictures")
     what.add_argument("--batch", type=whole(1), metavar="N", dest="batch_size", help="pictures in a step")
@@ -109,6 +114,11 @@ def _refuse_changes(parser: argparse.ArgumentParser, options: argparse.Namespace
             )
 
 
+def _parts(options: argparse.Namespace) -> list[str]:
+    """The parts that --freeze names."""
+    return [part.strip() for part in (options.freeze or "").split(",") if part.strip()]
+
+
 def _train(options: argparse.Namespace) -> Any:
     from .. import models
     from ..tasks import classify
@@ -136,6 +146,7 @@ def _train(options: argparse.Namespace) -> Any:
         size=options.size,
         augment=options.augment,
         val=options.val,
+        freeze=_parts(options),
         name=options.name,
         runs=options.runs,
         workers=options.workers,

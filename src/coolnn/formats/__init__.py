@@ -3,7 +3,7 @@
 from .architecture import ArchitectureError
 from .model_file import Model, load, save, save_weights
 from .tensors import FileFormatError
-from .weights import load_weights, read_tensors, renamed
+from .weights import load_weights, read_tensors, renamed, weights_for
 
 __all__ = [
     "ArchitectureError",
@@ -15,4 +15,5 @@ __all__ = [
     "renamed",
     "save",
     "save_weights",
+    "weights_for",
 ]

@@ -116,6 +116,11 @@ def load_weights(
     return net
 
 
+def weights_for(model: str, source: str | os.PathLike[str]) -> dict[str, Array]:
+    """The weights that `models.create(model, weights=source)` asks for: those of a file, see `read_tensors`."""
+    return read_tensors(source)
+
+
 def renamed(arrays: Mapping[str, Array], rules: Mapping[str, str | None]) -> dict[str, Array]:
     """Arrays under other names: {"block1_conv1": "features.0"} makes features.0.weight of block1_conv1.weight.
 

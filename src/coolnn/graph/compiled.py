@@ -91,7 +91,7 @@ class Compiled:
 class CompiledStep:
     """A training step (forward, loss, backward, update of the weights) run by one call: `step(x, y)` gives the loss.
 
-    After a step `output` is what the network gave.
+    After a step `output` is what the network gave, the first part of it where it gives several.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class CompiledStep:
             self.optimizer.update(zip(self._learned, found, strict=True))
             if self.average is not None:
                 self.average.update()
-            return loss, output
+            return loss, output if isinstance(output, Tensor) else output[0]  # the scores stand before auxiliary ones
 
         self._advanced = True
         return Program(trace(step, [Tensor(None, spec) for spec in specs], planned), self._arena)

@@ -18,6 +18,7 @@ class AlexNet(Model):
     61100840
     """
 
+    head = "classifier.6"
     feature_info = (
         FeatureInfo("features.1", 64, 4),
         FeatureInfo("features.4", 192, 8),

@@ -28,6 +28,7 @@ class LeNet5(Model):
     61706
     """
 
+    head = "fc3"
     feature_info = (FeatureInfo("relu1", 6, 1), FeatureInfo("relu2", 16, 2))
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1, image_size: int = 28) -> None:
@@ -144,6 +145,7 @@ class LeNet5Of1998(Model):
     60000
     """
 
+    head = "output"
     feature_info = (FeatureInfo("tanh1", 6, 1), FeatureInfo("tanh3", 16, 2))
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1, image_size: int = 28) -> None:

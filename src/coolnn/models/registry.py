@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import fnmatch
@@ -11,8 +12,20 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from ..nn import Module
+from ..nn import Module, meta_parameters
 from ..tensor import Tensor
+from . import transfer
+
+
+class WithAuxiliary(NamedTuple):
+    """What networks with auxiliary classifiers give in training: scores, those of the others, and their weight.
+
+    The loss is that of `scores` plus `weight` times that of each of `auxiliary`; `cool.Trainer` does so.
+    """
+
+    scores: Tensor
+    auxiliary: tuple[Tensor, ...]
+    weight: float
 
 
 class FeatureInfo(NamedTuple):
@@ -24,7 +37,12 @@ class FeatureInfo(NamedTuple):
 
 
 # What the pictures look like that networks are usually trained on; size and channels come from the network.
-IMAGENET = Preprocessing(mean=IMAGENET_MEAN, std=IMAGENET_STD, keep=224 / 256)
+def imagenet(crop: int, resized: int, **changes: Any) -> Preprocessing:
+    """Photographs with the shorter side brought to `resized` pixels, of which the middle `crop` are kept."""
+    return Preprocessing(**{"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "keep": crop / resized, **changes})
+
+
+IMAGENET = imagenet(224, 256)
 CIFAR = Preprocessing(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 MNIST = Preprocessing(mean=(0.1307,), std=(0.3081,))
 
@@ -41,8 +59,22 @@ class Model(Module):
     input_size: tuple[int, int, int]
     preprocessing: Preprocessing
     feature_info: tuple[FeatureInfo, ...] = ()
+    #: Path of the last layer, which gives the scores; it is replaced where the classes are others.
+    head: str = "fc"
+    #: Attributes that hold auxiliary classifiers (None where the network was built without), and their last layers.
+    auxiliary: tuple[str, ...] = ()
+    auxiliary_heads: tuple[str, ...] = ()
     #: What `create` was called with: name and arguments. None for a network that was built by its class.
     recipe: tuple[str, dict[str, Any]] | None = None
+
+    def own_key(self, key: str) -> str:
+        """What a tensor of a published file is called here; the same name for most networks."""
+        return key
+
+    @classmethod
+    def for_size(cls, size: int) -> dict[str, Any]:
+        """Settings that a network for pictures of size × size needs."""
+        return {"image_size": size} if "image_size" in inspect.signature(cls).parameters else {}
 
 
 @dataclass(frozen=True)
@@ -102,17 +134,34 @@ def get_config(name: str) -> ModelConfig:
     return _REGISTRY[name]
 
 
-def create(name: str, num_classes: int | None = None, in_channels: int | None = None, **settings: Any) -> Model:
-    """Builds a network of the zoo with new weights; `num_classes`, `in_channels`: the network's own by default.
+def create(
+    name: str, num_classes: int | None = None, in_channels: int | None = None, weights: Any = None, **settings: Any
+) -> Model:
+    """Builds a network of the zoo; `num_classes`, `in_channels`: the network's own by default.
 
-    Further settings go to its class (`dropout=0.2`). Raises ValueError for a name that is not known.
+    weights: a file (see `formats.read_tensors`) or a mapping of names to arrays, published ones say; None draws new
+    ones. With weights `num_classes` is the file's by default; where another number is wanted the last layer is new.
+    Further settings go to the network's class (`dropout=0.2`). Raises ValueError for a name that is not known, and for
+    weights that do not fit.
 
     >>> import coolnn as cool
     >>> net = cool.models.create("lenet5", num_classes=26)
     >>> net(cool.zeros(2, 1, 28, 28)).shape
     (2, 26)
+    >>> cool.models.create("lenet5", num_classes=2, weights=net.state_dict()).fc3.weight.shape
+    (2, 84)
     """
     config = get_config(name)
+    state = None if weights is None else transfer.read(name, weights)
+    with contextlib.nullcontext() if state is None else meta_parameters():
+        net = _build(config, num_classes, in_channels, settings)
+        classes = None if state is None or num_classes is not None else transfer.classes_in(net, state)
+        if classes not in (None, net.num_classes):
+            net = _build(config, classes, in_channels, settings)
+    return net if state is None else transfer.fit(net, state)
+
+
+def _build(config: ModelConfig, num_classes: int | None, in_channels: int | None, settings: dict[str, Any]) -> Model:
     classes = config.num_classes if num_classes is None else num_classes
     channels = config.input_size[0] if in_channels is None else in_channels
     for value, what in ((classes, "num_classes"), (channels, "in_channels")):
@@ -122,9 +171,9 @@ def create(name: str, num_classes: int | None = None, in_channels: int | None = 
     if "image_size" in settings:
         height = width = settings["image_size"]
     net = config.build(num_classes=classes, in_channels=channels, **{**config.settings, **settings})
-    net.name, net.num_classes, net.input_size = name, classes, (channels, height, width)
+    net.name, net.num_classes, net.input_size = config.name, classes, (channels, height, width)
     net.preprocessing = _prepared_for(config.preprocessing, channels, (height, width))
-    net.recipe = (name, {"num_classes": classes, "in_channels": channels, **settings})
+    net.recipe = (config.name, {"num_classes": classes, "in_channels": channels, **settings})
     return net
 
 
@@ -137,14 +186,17 @@ def _prepared_for(preprocessing: Preprocessing, channels: int, size: tuple[int, 
     return dataclasses.replace(preprocessing, size=size, channels=kept, mean=mean, std=std)
 
 
-def for_size(name: str, size: int) -> dict[str, int]:
+def for_size(name: str, size: int) -> dict[str, Any]:
     """What `create` has to be told so that a network takes pictures of size × size: nothing for most.
 
     >>> import coolnn as cool
     >>> cool.models.for_size("lenet5", 32), cool.models.for_size("resnet18", 96)
     ({'image_size': 32}, {})
     """
-    return {"image_size": size} if "image_size" in inspect.signature(get_config(name).build).parameters else {}
+    build = get_config(name).build
+    if isinstance(build, type) and issubclass(build, Model):
+        return build.for_size(size)
+    return {"image_size": size} if "image_size" in inspect.signature(build).parameters else {}
 
 
 class _Enough(Exception):

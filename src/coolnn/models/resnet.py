@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from .. import nn, ops
 from ..tensor import Tensor
-from .registry import CIFAR, FeatureInfo, Model, ModelConfig, register
+from .registry import CIFAR, IMAGENET, FeatureInfo, Model, ModelConfig, imagenet, register
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions with a shortcut around them.
+    """Two 3×3 convolutions with a shortcut around them; `groups` and `group_width` are of bottlenecks only.
 
     Input shape: (N, in_channels, H, W). Output shape: (N, channels, H/stride, W/stride).
 
@@ -21,7 +22,17 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int = 1,
+        downsample: nn.Module | None = None,
+        groups: int = 1,
+        group_width: int = 64,
+    ) -> None:
+        if (groups, group_width) != (1, 64):
+            raise ValueError(f"basic blocks have no groups: groups={groups}, group_width={group_width}")
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
         self.bn1, self.relu1 = nn.BatchNorm2d(channels), nn.ReLU()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
@@ -43,6 +54,8 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1×1, 3×3 and 1×1 convolutions with a shortcut around them; the stride is in the 3×3, as in torchvision.
 
+    The 3×3 has `groups`, each of group_width / 64 times the channels (ResNeXt, Wide ResNet).
+
     Input shape: (N, in_channels, H, W). Output shape: (N, 4 channels, H/stride, W/stride).
 
     >>> import coolnn as cool
@@ -52,12 +65,21 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
-        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
-        self.bn1, self.relu1 = nn.BatchNorm2d(channels), nn.ReLU()
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
-        self.bn2, self.relu2 = nn.BatchNorm2d(channels), nn.ReLU()
-        self.conv3 = nn.Conv2d(channels, channels * 4, 1, bias=False)
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int = 1,
+        downsample: nn.Module | None = None,
+        groups: int = 1,
+        group_width: int = 64,
+    ) -> None:
+        inner = channels * group_width // 64 * groups
+        self.conv1 = nn.Conv2d(in_channels, inner, 1, bias=False)
+        self.bn1, self.relu1 = nn.BatchNorm2d(inner), nn.ReLU()
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, padding=1, groups=groups, bias=False)
+        self.bn2, self.relu2 = nn.BatchNorm2d(inner), nn.ReLU()
+        self.conv3 = nn.Conv2d(inner, channels * 4, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels * 4)
         self.downsample = downsample
         self.relu3 = nn.ReLU()
@@ -90,6 +112,8 @@ class ResNet(Model):
     """ResNet of torchvision: a 7×7 convolution, four stages of residual blocks, global average pooling.
 
     Input shape: (N, in_channels, H, W) with H, W ≥ 32. Output shape: (N, num_classes).
+    `groups`, `group_width`: of the 3×3 convolutions in bottlenecks; 32 groups of 4 is ResNeXt (Xie et al. 2016,
+    arXiv:1611.05431), one of 128 Wide ResNet (Zagoruyko & Komodakis 2016, arXiv:1605.07146).
     `zero_init_residual`: the last normalization of each block starts at 0, so that blocks begin as identities.
 
     >>> import coolnn as cool
@@ -104,16 +128,18 @@ class ResNet(Model):
         in_channels: int = 3,
         block: str = "basic",
         depths: Sequence[int] = (2, 2, 2, 2),
+        groups: int = 1,
+        group_width: int = 64,
         zero_init_residual: bool = False,
     ) -> None:
-        made = BLOCKS[block]
+        made, inner = BLOCKS[block], (groups, group_width)
         self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, padding=3, bias=False)
         self.bn1, self.relu = nn.BatchNorm2d(64), nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
-        self.layer1 = _stage(made, 64, 64, depths[0], 1)
-        self.layer2 = _stage(made, 64 * made.expansion, 128, depths[1], 2)
-        self.layer3 = _stage(made, 128 * made.expansion, 256, depths[2], 2)
-        self.layer4 = _stage(made, 256 * made.expansion, 512, depths[3], 2)
+        self.layer1 = _stage(made, 64, 64, depths[0], 1, *inner)
+        self.layer2 = _stage(made, 64 * made.expansion, 128, depths[1], 2, *inner)
+        self.layer3 = _stage(made, 128 * made.expansion, 256, depths[2], 2, *inner)
+        self.layer4 = _stage(made, 256 * made.expansion, 512, depths[3], 2, *inner)
         self.avgpool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
         self.fc = nn.Linear(512 * made.expansion, num_classes)
         self.feature_info = (
@@ -129,7 +155,13 @@ class ResNet(Model):
 
 
 def _stage(
-    block: type[BasicBlock] | type[Bottleneck], in_channels: int, channels: int, depth: int, stride: int
+    block: type[BasicBlock] | type[Bottleneck],
+    in_channels: int,
+    channels: int,
+    depth: int,
+    stride: int,
+    groups: int,
+    group_width: int,
 ) -> nn.Sequential:
     """Blocks of one resolution; the first one changes resolution and channels, and so does its shortcut."""
     out_channels = channels * block.expansion
@@ -138,8 +170,9 @@ def _stage(
         downsample = nn.Sequential(
             nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
         )
-    first = block(in_channels, channels, stride, downsample)
-    return nn.Sequential(first, *(block(out_channels, channels) for _ in range(depth - 1)))
+    inner: dict[str, Any] = {"groups": groups, "group_width": group_width}
+    first = block(in_channels, channels, stride, downsample, **inner)
+    return nn.Sequential(first, *(block(out_channels, channels, **inner) for _ in range(depth - 1)))
 
 
 class PaddedShortcut(nn.Module):
@@ -175,6 +208,8 @@ class CifarResNet(Model):
     269722
     """
 
+    head = "linear"
+
     def __init__(
         self,
         num_classes: int = 10,
@@ -204,17 +239,35 @@ def _padded_stage(in_channels: int, channels: int, depth: int, stride: int) -> n
     return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(depth - 1)))
 
 
+_BOTTLENECKS: dict[str, dict[str, Any]] = {
+    "resnet50": {"depths": (3, 4, 6, 3)},
+    "resnet101": {"depths": (3, 4, 23, 3)},
+    "resnet152": {"depths": (3, 8, 36, 3)},
+    "resnext50_32x4d": {"depths": (3, 4, 6, 3), "groups": 32, "group_width": 4},
+    "resnext101_32x8d": {"depths": (3, 4, 23, 3), "groups": 32, "group_width": 8},
+    "resnext101_64x4d": {"depths": (3, 4, 23, 3), "groups": 64, "group_width": 4},
+    "wide_resnet50_2": {"depths": (3, 4, 6, 3), "group_width": 128},
+    "wide_resnet101_2": {"depths": (3, 4, 23, 3), "group_width": 128},
+}
 register(
     ModelConfig("resnet18", ResNet, {"depths": (2, 2, 2, 2)}),
     ModelConfig("resnet34", ResNet, {"depths": (3, 4, 6, 3)}),
-    ModelConfig("resnet50", ResNet, {"depths": (3, 4, 6, 3), "block": "bottleneck"}),
-    ModelConfig("resnet20", CifarResNet, num_classes=10, input_size=(3, 32, 32), preprocessing=CIFAR),
-    ModelConfig(
-        "small_resnet",
-        CifarResNet,
-        {"depths": (1, 1, 1), "widths": (32, 64, 128)},
-        num_classes=10,
-        input_size=(3, 32, 32),
-        preprocessing=CIFAR,
+    *(
+        ModelConfig(
+            name,
+            ResNet,
+            {"block": "bottleneck", **settings},
+            preprocessing=imagenet(224, 232) if name == "resnext101_64x4d" else IMAGENET,
+        )
+        for name, settings in _BOTTLENECKS.items()
     ),
+)
+
+_SMALL: dict[str, Any] = {"num_classes": 10, "input_size": (3, 32, 32), "preprocessing": CIFAR}
+register(
+    *(
+        ModelConfig(f"resnet{6 * depth + 2}", CifarResNet, {"depths": (depth,) * 3}, **_SMALL)
+        for depth in (3, 5, 7, 9, 18)
+    ),
+    ModelConfig("small_resnet", CifarResNet, {"depths": (1, 1, 1), "widths": (32, 64, 128)}, **_SMALL),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import nn
 from ..tensor import Tensor
+from .blocks import initialise
 from .registry import CIFAR, FeatureInfo, Model, ModelConfig, register
 
 #: Channels of the 3×3 convolutions of each stage; a 2×2 max-pooling follows every stage. The paper's names.
@@ -34,17 +35,6 @@ def conv_stages(
     return nn.Sequential(*layers), tuple(info)
 
 
-def initialise(net: nn.Module) -> None:
-    """torchvision's start for VGG: convolutions after He et al., fully connected layers normal with deviation 0.01."""
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, 0.0, 0.01)
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
 class VGG(Model):
     """VGG of torchvision: stages of 3×3 convolutions, 7×7 adaptive pooling, three fully connected layers.
 
@@ -56,6 +46,8 @@ class VGG(Model):
     >>> net.num_parameters(), net.feature_info[-1]
     (143667240, FeatureInfo(name='features.35', channels=512, stride=16))
     """
+
+    head = "classifier.6"
 
     def __init__(
         self,
@@ -96,6 +88,8 @@ class SmallVGG(Model):
     >>> [cool.models.create(name).num_parameters() for name in ("small_vgg", "tiny_vgg")]
     [289194, 99210]
     """
+
+    head = "classifier"
 
     def __init__(
         self, num_classes: int = 10, in_channels: int = 3, stages: str = "small", dropout: float = 0.0

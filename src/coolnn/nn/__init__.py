@@ -3,9 +3,11 @@
 from . import init as init
 from .activation import (
     GELU,
+    ChannelShuffle,
     Dropout,
     Dropout2d,
     Flatten,
+    Hardsigmoid,
     Hardswish,
     Identity,
     LeakyReLU,
@@ -15,13 +17,14 @@ from .activation import (
     SiLU,
     Softmax,
     Softplus,
+    StochasticDepth,
     Tanh,
 )
 from .container import Concat, ModuleDict, ModuleList, Residual, Sequential
 from .conv import Conv2d, ConvTranspose2d, Linear
 from .loss import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss
 from .module import LoadResult, Module
-from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
+from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, LayerNorm2d
 from .parameter import Buffer, Parameter, meta_parameters
 from .pool import (
     AdaptiveAvgPool2d,
@@ -44,6 +47,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "Buffer",
+    "ChannelShuffle",
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
@@ -53,12 +57,14 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool2d",
     "GroupNorm",
+    "Hardsigmoid",
     "Hardswish",
     "HuberLoss",
     "Identity",
     "InstanceNorm2d",
     "L1Loss",
     "LayerNorm",
+    "LayerNorm2d",
     "LeakyReLU",
     "Linear",
     "LoadResult",
@@ -78,6 +84,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "StochasticDepth",
     "Tanh",
     "Upsample",
     "ZeroPad2d",

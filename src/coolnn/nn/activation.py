@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import ops
-from ..tensor import Tensor, meta, ones
+from ..tensor import Tensor, ones
 from .module import Module
 
 
@@ -129,6 +131,21 @@ class Hardswish(Module):
         return ops.hardswish(x)
 
 
+class Hardsigmoid(Module):
+    """relu6(x + 3) / 6: from 0 to 1 in a straight line (Howard et al. 2019, arXiv:1905.02244). Any shape, the same out.
+
+    >>> import coolnn as cool
+    >>> cool.nn.Hardsigmoid()(cool.tensor([-4.0, 0.0, 4.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        pass
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.relu6(x + 3.0) * (1 / 6)
+
+
 class Softplus(Module):
     """log(1 + e^(beta·x)) / beta, and x itself where beta·x > threshold. Any shape in, the same shape out.
 
@@ -229,8 +246,52 @@ class Dropout2d(_Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
-            return x
-        shape = (*x.shape[:2], 1, 1)
-        kept = meta(*shape, dtype=x.dtype) if x.is_meta else ones(*shape, dtype=x.dtype)
-        return x * ops.dropout(kept, self.p, True)
+        return _drop_whole(x, x.shape[:2], self.p) if self.training else x
+
+
+class StochasticDepth(_Dropout):
+    """Dropout of all that was computed for a picture: at the end of a residual block it leaves the block out for the
+    picture, with probability p (Huang et al. 2016, arXiv:1603.09382).
+
+    Input shape: (N, ...). Output shape: the same.
+
+    >>> import coolnn as cool
+    >>> cool.nn.StochasticDepth(0.2)(cool.ones(2, 4, 3, 3)).shape
+    (2, 4, 3, 3)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _drop_whole(x, x.shape[:1], self.p) if self.training else x
+
+
+def _drop_whole(x: Tensor, leading: tuple[int, ...], p: float) -> Tensor:
+    """Dropout of all numbers together that share their first axes."""
+    if p == 0:
+        return x
+    kept = ops.dropout(ones(*leading, *(1,) * (x.ndim - len(leading)), dtype=x.dtype), p, True)
+    return x * kept
+
+
+class ChannelShuffle(Module):
+    """Deals the channels anew: one of each group in turn (Zhang et al. 2017, arXiv:1707.01083).
+
+    Input shape: (N, C, H, W), C a multiple of `groups`. Output shape: the same.
+
+    >>> import coolnn as cool
+    >>> x = cool.tensor([[[[0.0]], [[1.0]], [[2.0]], [[3.0]]]])
+    >>> cool.nn.ChannelShuffle(2)(x).flatten().tolist()
+    [0.0, 2.0, 1.0, 3.0]
+    """
+
+    def __init__(self, groups: int) -> None:
+        if groups < 1:
+            raise ValueError(f"groups must be 1 or more, not {groups}")
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] % self.groups:
+            raise ValueError(f"groups={self.groups} must divide the channels of an input of shape {x.shape}")
+        return ops.take(x, np.arange(x.shape[1]).reshape(self.groups, -1).T.reshape(-1), 1)
+
+    def extra_repr(self) -> str:
+        return f"groups={self.groups}"

@@ -45,6 +45,8 @@ class Module:
     """
 
     training: bool = True
+    #: Whether it stays in evaluation when the network around it is trained; see `models.freeze`.
+    frozen: bool = False
     #: The constructor's arguments, positional and named: with the class they say how to build the module again.
     arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -215,15 +217,18 @@ class Module:
             raise ValueError(f"this state does not fit {type(self).__name__}; " + "; ".join(problems) + f"; {remedy}")
         for name, tensor in own.items():
             if name in state:
-                _fill(tensor, state[name])
+                fill(tensor, state[name])
         return LoadResult(missing, unexpected)
 
     # --- changes to the whole tree -----------------------------------------------------------------------------------
 
     def train(self: M, mode: bool = True) -> M:
-        """Switches this module and all below it to training (dropout drops, batch norm uses the batch)."""
+        """Switches this module and all below it to training (dropout drops, batch norm uses the batch).
+
+        Modules that are `frozen` stay in evaluation.
+        """
         for module in self.modules():
-            module.training = mode
+            module.training = mode and not module.frozen
         return self
 
     def eval(self: M) -> M:
@@ -320,7 +325,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _fill(tensor: Tensor, source: Tensor | Array) -> None:
+def fill(tensor: Tensor, source: Tensor | Array) -> None:
     """Overwrites a tensor's numbers; gives it memory first if it had none."""
     if tensor._buffer is None:
         tensor._buffer = make_tensor(source, tensor.dtype)._buffer

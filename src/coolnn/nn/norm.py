@@ -167,3 +167,25 @@ class LayerNorm(Module):
 
     def extra_repr(self) -> str:
         return str(self.normalized_shape)
+
+
+class LayerNorm2d(Module):
+    """Makes the channels of each pixel have mean 0 and variance 1 (ConvNeXt: Liu et al. 2022, arXiv:2201.03545).
+
+    Input shape: (N, num_channels, H, W). Output shape: the same.
+
+    >>> import coolnn as cool
+    >>> cool.nn.LayerNorm2d(8)(cool.zeros(2, 8, 4, 5)).shape
+    (2, 8, 4, 5)
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-5, elementwise_affine: bool = True) -> None:
+        self.num_channels, self.eps = num_channels, eps
+        self.weight = Parameter(new(num_channels, fill=1.0)) if elementwise_affine else None
+        self.bias = Parameter(new(num_channels)) if elementwise_affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.layer_norm2d(x, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_channels}, eps={self.eps}"

@@ -19,7 +19,7 @@ from .op import Array, Case, Op, S, define, function
 from .operands import as_tensor, cast, real
 from .reduce import mean
 from .reduce import sum as sum_over
-from .shape import permute, reshape
+from .shape import PIXELS_TO_ROWS, permute, reshape
 from .softmax import log_softmax, log_softmax_array, softmax
 
 __all__ = [
@@ -41,54 +41,6 @@ IGNORED = -100
 def _check_reduction(name: str, reduction: str) -> None:
     if reduction not in _REDUCTIONS:
         raise ValueError(f'{name}: reduction must be "mean", "sum" or "none", not "{reduction}"')
-
-
-# --- pictures of logits as rows --------------------------------------------------------------------------------------
-
-
-class PixelsToRows(Op):
-    """(N, C, H, W) as (N·H·W, C): the same bytes, because the channels of a pixel lie side by side."""
-
-    name = "pixels_to_rows"
-    saves_inputs = ()
-
-    def infer(self, x: Spec) -> Spec:
-        n, c, h, w = x.shape
-        return Spec((n * h * w, c), x.dtype)
-
-    def reference(self, x: Array) -> Array:
-        n, c, h, w = x.shape
-        return x.transpose(0, 2, 3, 1).reshape(n * h * w, c)
-
-    def alias(self, x: Spec) -> bool:
-        return True
-
-    def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
-        return (apply(ROWS_TO_PIXELS, grad, shape=call.inputs[0].shape),)
-
-
-class RowsToPixels(Op):
-    """(N·H·W, C) as (N, C, H, W), the inverse of pixels_to_rows."""
-
-    name = "rows_to_pixels"
-    saves_inputs = ()
-
-    def infer(self, rows: Spec, shape: Shape) -> Spec:
-        return Spec(shape, rows.dtype)
-
-    def reference(self, rows: Array, shape: Shape) -> Array:
-        n, c, h, w = shape
-        return rows.reshape(n, h, w, c).transpose(0, 3, 1, 2)
-
-    def alias(self, rows: Spec, shape: Shape) -> bool:
-        return True
-
-    def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
-        return (apply(PIXELS_TO_ROWS, grad),)
-
-
-PIXELS_TO_ROWS = define(PixelsToRows)
-ROWS_TO_PIXELS = define(RowsToPixels)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -19,11 +19,11 @@ from .op import Array, Case, Op, S, define, function
 from .pool import avg_pool2d
 from .reduce import mean
 from .reduce import sum as sum_over
-from .shape import reshape
+from .shape import PIXELS_TO_ROWS, ROWS_TO_PIXELS, reshape
 from .update import EMA_STEP
 from .window import need_one_type
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm"]
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "layer_norm2d", "local_response_norm"]
 
 
 def _per_channel(rank: int, channels: int) -> Shape:
@@ -479,6 +479,29 @@ def layer_norm(
         eps=float(eps),
     )[0]
     return reshape(y, x.shape)
+
+
+@function(
+    Case(S(2, 7, 4, 5), S(7), S(7)),
+    Case(S(2, 33, 3, 1), S(33), S(33), 1e-3),
+    Case(S(3, 16, 1, 1)),
+    Case(S(0, 4, 2, 2), S(4), S(4)),
+    rtol=1e-5,
+)
+def layer_norm2d(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Normalizes the channels of each pixel, then scales and shifts them. x (N, C, H, W) -> the same; weight, bias (C).
+
+    Layer norm (Ba et al. 2016) as ConvNeXt has it. Raises ValueError for other shapes.
+
+    >>> import coolnn as cool
+    >>> x = cool.tensor([[[[1.0]], [[3.0]]]])
+    >>> [round(v, 3) for v in cool.ops.layer_norm2d(x).flatten().tolist()]
+    [-1.0, 1.0]
+    """
+    if x.ndim != 4:
+        raise ValueError(f"layer_norm2d: takes pictures (N, C, H, W), not shape {x.shape}")
+    rows = apply(PIXELS_TO_ROWS, x)
+    return apply(ROWS_TO_PIXELS, layer_norm(rows, x.shape[1], weight, bias, eps), shape=x.shape)
 
 
 @function(

@@ -183,7 +183,50 @@ class SliceGrad(Op):
         return (apply(SLICE, grad, **bounds),)
 
 
+class PixelsToRows(Op):
+    """(N, C, H, W) as (N·H·W, C): the same bytes, because the channels of a pixel lie side by side."""
+
+    name = "pixels_to_rows"
+    saves_inputs = ()
+
+    def infer(self, x: Spec) -> Spec:
+        n, c, h, w = x.shape
+        return Spec((n * h * w, c), x.dtype)
+
+    def reference(self, x: Array) -> Array:
+        n, c, h, w = x.shape
+        return x.transpose(0, 2, 3, 1).reshape(n * h * w, c)
+
+    def alias(self, x: Spec) -> bool:
+        return True
+
+    def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
+        return (apply(ROWS_TO_PIXELS, grad, shape=call.inputs[0].shape),)
+
+
+class RowsToPixels(Op):
+    """(N·H·W, C) as (N, C, H, W), the inverse of pixels_to_rows."""
+
+    name = "rows_to_pixels"
+    saves_inputs = ()
+
+    def infer(self, rows: Spec, shape: Shape) -> Spec:
+        return Spec(shape, rows.dtype)
+
+    def reference(self, rows: Array, shape: Shape) -> Array:
+        n, c, h, w = shape
+        return rows.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+    def alias(self, rows: Spec, shape: Shape) -> bool:
+        return True
+
+    def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
+        return (apply(PIXELS_TO_ROWS, grad),)
+
+
 RESHAPE = define(Reshape)
+PIXELS_TO_ROWS = define(PixelsToRows)
+ROWS_TO_PIXELS = define(RowsToPixels)
 PERMUTE = define(Permute)
 BROADCAST_TO = define(BroadcastTo)
 FLIP = define(Flip)

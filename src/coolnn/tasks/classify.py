@@ -54,6 +54,7 @@ class Plan:
     val: float
     settings: Settings
     tensorboard: bool = False
+    freeze: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -76,6 +77,7 @@ def train(
     size: int | None = None,
     augment: str | None = None,
     val: float | None = None,
+    freeze: Sequence[str] = (),
     name: str | None = None,
     runs: str | os.PathLike[str] = "runs",
     workers: int | None = None,
@@ -85,8 +87,9 @@ def train(
 ) -> Run:
     """Trains a network on a folder of pictures or a named data set and writes runs/classify/<name>/.
 
-    What is not given comes from the data set's recipe; `changes` are fields of `train.Settings`. Raises DataError,
-    ValueError or TrainingError that say what is wrong and what to do.
+    What is not given comes from the data set's recipe; `freeze`: parts of the network that stay as they are, see
+    `models.freeze`; `changes` are fields of `train.Settings`. Raises DataError, ValueError or TrainingError that say
+    what is wrong and what to do.
     """
     recipe = recipe_for(str(source))
     plan = Plan(
@@ -97,6 +100,7 @@ def train(
         val=recipe.val if val is None else val,
         settings=recipe.settings.but(**changes),
         tensorboard=tensorboard,
+        freeze=list(freeze),
     )
     models.get_config(plan.model)  # says which names are close
     if name is not None and not is_run_name(name):
@@ -161,6 +165,7 @@ class _Job:
         manual_seed(settings.seed)
         options = models.for_size(plan.model, plan.size)
         self.net = models.create(plan.model, len(self.classes), self.preprocessing.channels, **options)
+        models.freeze(self.net, *plan.freeze)
 
     def _plain_loader(self, dataset: Any, shared: dict[str, Any]) -> Any:
         if dataset is None or len(dataset) == 0:

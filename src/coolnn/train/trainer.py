@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 import math
+import operator
 import os
 import signal
 import threading
@@ -22,6 +24,7 @@ from ..autograd import no_grad
 from ..data import Loader
 from ..files import write_text
 from ..graph import Compiled, CompiledStep
+from ..models import WithAuxiliary
 from ..tensor import Tensor, from_numpy
 from . import checkpoint
 from .callbacks import Callback
@@ -179,8 +182,11 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_epoch(self, row)
 
-    def _loss(self, output: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, output: Tensor | WithAuxiliary, target: Tensor) -> Tensor:
         """Cross-entropy with the label smoothing of the settings; targets are class numbers or probabilities."""
+        if isinstance(output, WithAuxiliary):
+            others = [output.weight * self._loss(scores, target) for scores in output.auxiliary]
+            return functools.reduce(operator.add, others, self._loss(output.scores, target))
         return ops.cross_entropy(output, target, label_smoothing=self.settings.label_smoothing)
 
     def _train_step(self, images: Array, targets: Array) -> tuple[float, float]:
