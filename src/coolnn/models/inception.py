@@ -140,8 +140,8 @@ class InceptionHead(nn.Module):
     Input shape: (N, in_channels, H, W) with H, W ≥ 17. Output shape: (N, num_classes).
 
     >>> import coolnn as cool
-    >>> cool.models.inception.InceptionHead(16, 10)(cool.zeros(1, 16, 17, 17)).shape
-    (1, 10)
+    >>> cool.models.inception.InceptionHead(16, 10)(cool.zeros(2, 16, 17, 17)).shape
+    (2, 10)
     """
 
     def __init__(self, in_channels: int, num_classes: int) -> None:

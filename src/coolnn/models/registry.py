@@ -158,7 +158,9 @@ def create(
         classes = None if state is None or num_classes is not None else transfer.classes_in(net, state)
         if classes not in (None, net.num_classes):
             net = _build(config, classes, in_channels, settings)
-    return net if state is None else transfer.fit(net, state)
+    if state is None:
+        return net
+    return transfer.fit(net, state, "" if isinstance(weights, Mapping) else str(weights))
 
 
 def _build(config: ModelConfig, num_classes: int | None, in_channels: int | None, settings: dict[str, Any]) -> Model:

@@ -53,11 +53,12 @@ def classes_in(net: Model, state: State) -> int | None:
     return None
 
 
-def fit(net: Model, state: State) -> Model:
+def fit(net: Model, state: State, where: str = "") -> Model:
     """Fills a network with weights by name; a last layer for other classes is left out and drawn anew.
 
-    Auxiliary classifiers that the network was built without may be in `state`. Raises ValueError that lists every
-    name that is missing, not known or of another shape; the network is then as it was.
+    Auxiliary classifiers that the network was built without may be in `state`. `where`: the file that it is from, for
+    messages. Raises ValueError that lists every name that is missing, not known or of another shape; the network is
+    then as it was.
     """
     without = [path for path in net.auxiliary if getattr(net, path) is None]
     named = {net.own_key(key): array for key, array in state.items()}
@@ -73,7 +74,8 @@ def fit(net: Model, state: State) -> Model:
         for key in own
         if key not in arrays and not _inside(key, replaced) and not key.endswith("num_batches_tracked")
     ]
-    _complain(net, own, arrays, missing, [key for key in arrays if key not in own], wrong)
+    if complaint := _complaint(net, own, arrays, missing, [key for key in arrays if key not in own], wrong):
+        raise ValueError(f"{where}: {complaint}" if where else complaint)
     net.load_state_dict(arrays, strict=False)
     for path in replaced:
         for module in net.get_submodule(path).modules():
@@ -93,9 +95,10 @@ def _other_classes(net: Model, arrays: State, path: str) -> bool:
     return key in arrays and tuple(arrays[key].shape[1:]) == net.get_submodule(path).weight.shape[1:]  # type: ignore[attr-defined]
 
 
-def _complain(
+def _complaint(
     net: Model, own: State, arrays: State, missing: list[str], unexpected: list[str], wrong: Iterable[str]
-) -> None:
+) -> str:
+    """What keeps the weights from fitting, every name, and what to do; nothing if they fit."""
     shapes = [f"{key} (file {tuple(arrays[key].shape)}, network {own[key].shape})" for key in sorted(wrong)]
     problems = [
         f"{what}: {', '.join(sorted(keys))}"
@@ -103,14 +106,14 @@ def _complain(
         if keys
     ]
     if not problems:
-        return
+        return ""
     if any(_inside(key, net.auxiliary) for key in missing):
         remedy = "the file has no auxiliary classifiers: pass aux_logits=False"
     elif shapes and not missing and not unexpected:
         remedy = "the weights are of such a network with other settings (in_channels, widths): pass the same"
     else:
         remedy = "the weights are of another network: compare their names with those of net.state_dict()"
-    raise ValueError(f"these weights do not fit {net.name or type(net).__name__}; {'; '.join(problems)}; {remedy}")
+    return f"these weights do not fit {net.name or type(net).__name__}; {'; '.join(problems)}; {remedy}"
 
 
 # --- frozen stages ---------------------------------------------------------------------------------------------------
@@ -126,7 +129,7 @@ def freeze(net: M, *paths: str) -> M:
     >>> import coolnn as cool
     >>> net = cool.models.freeze(cool.models.create("resnet20"), "conv1", "bn1", "layer[12]")
     >>> net.num_parameters(), net.num_parameters(trainable_only=True)
-    (269722, 205898)
+    (269722, 204170)
     """
     for module in _chosen(net, paths):
         module.frozen = True
@@ -141,7 +144,7 @@ def unfreeze(net: M, *paths: str) -> M:
     >>> import coolnn as cool
     >>> net = cool.models.freeze(cool.models.create("resnet20"), "backbone")
     >>> cool.models.unfreeze(net, "layer3").num_parameters(trainable_only=True)
-    206298
+    204170
     """
     for top in _chosen(net, paths) if paths else [net]:
         for module in top.modules():
