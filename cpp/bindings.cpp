@@ -8,6 +8,7 @@
 #include "memory.h"
 #include "parallel.h"
 #include "plan.h"
+#include "probe.h"
 
 namespace nb = nanobind;
 using namespace coolnn;
@@ -249,6 +250,8 @@ NB_MODULE(_core, m) {
         nb::arg("value"));
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, nb::arg("n"));
+  m.def("measure_fma_peak", &measure_fma_peak, nb::arg("seconds"), nb::call_guard<nb::gil_scoped_release>());
+  m.def("measure_fork_join", &measure_fork_join, nb::call_guard<nb::gil_scoped_release>());
   m.def("memory_in_use", &pool_in_use);
   m.def("memory_peak", &pool_peak);
   m.def("memory_kept", &pool_kept);

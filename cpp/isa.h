@@ -12,6 +12,7 @@
 #include "kernels/normalization.h"
 #include "kernels/optimizer.h"
 #include "kernels/pool.h"
+#include "kernels/probe.h"
 #include "kernels/reduce.h"
 #include "kernels/resample.h"
 #include "kernels/softmax.h"
@@ -34,6 +35,7 @@ struct IsaTable {
   const SoftmaxTable& softmax;
   const DropoutTable& dropout;
   const OptimizerTable& optimizer;
+  const ProbeTable& probe;
 };
 
 const IsaTable& isa();                     // the table in use

@@ -31,7 +31,7 @@ class MemoryPool {
     size_t size = size_class(bytes);
     const std::lock_guard<std::mutex> lock(mutex_);
     void* block = take(size);
-    if (block == nullptr) {  // what no longer fits makes room first, else a larger block would stand beside its forerunner
+    if (block == nullptr) {  // what is kept makes room first, else a larger block would stand beside its forerunner
       const size_t used = in_use_ + size, most = bound(peak_ > used ? peak_ : used);
       if (kept_ + used > most) trim_locked(most - used);
       block = fresh(size);

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "coolnn"
 FLOORS = [
     {"_core", "spec"},
     {"tensor", "autograd", "ops", "random"},
-    {"options", "gradcheck", "files"},
+    {"options", "gradcheck", "files", "machine"},
     {"nn", "optim"},
     {"models", "data", "graph"},
     {"formats"},

@@ -22,6 +22,7 @@ extern const NormalizationTable normalization_table;
 extern const SoftmaxTable softmax_table;
 extern const DropoutTable dropout_table;
 extern const OptimizerTable optimizer_table;
+extern const ProbeTable probe_table;
 
 extern const IsaTable table;
 const IsaTable table = {
@@ -39,6 +40,7 @@ const IsaTable table = {
     softmax_table,
     dropout_table,
     optimizer_table,
+    probe_table,
 };
 
 }  // namespace COOLNN_ISA

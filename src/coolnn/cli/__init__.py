@@ -17,6 +17,7 @@ VERBS = {
     "predict": "say what is in pictures",
     "summary": "show the layers of a network: shapes, parameters, work, memory, receptive field",
     "export": "write a network as an ONNX file for other programs",
+    "plan": "say how much memory and time a run or a training step will take",
     "data": "list, inspect and download data sets",
     "bench": "measure speed, beside PyTorch where it is installed",
     "doctor": "check this installation: version, processor, threads, numbers, speed",

@@ -2,5 +2,6 @@
 
 from .compiled import Compiled, CompiledStep, compile, compile_step
 from .graph import Graph, Step, Value, trace
+from .program import Arena
 
-__all__ = ["Compiled", "CompiledStep", "Graph", "Step", "Value", "compile", "compile_step", "trace"]
+__all__ = ["Arena", "Compiled", "CompiledStep", "Graph", "Step", "Value", "compile", "compile_step", "trace"]

@@ -26,6 +26,11 @@ class Constants:
         self._packs: list[tuple[_core.Kernel, Step, Value]] = []
         self._seen: list[tuple[_core.Buffer | None, int]] | None = None
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of the block in which the steps that read only weights have their inner values."""
+        return 0 if self._program is None else self._program.bytes
+
     def packed(self, step: Step, kernel: _core.Kernel) -> Value:
         """A value for the weights of a step in the form that its kernel reads."""
         spec = Spec((kernel.packed_bytes,), uint8)

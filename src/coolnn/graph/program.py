@@ -85,6 +85,8 @@ class Program:
         self._arena = arena or Arena()
         self._segments: list[_core.Plan | _ReferenceStep] = []
         self._steps: list[tuple[Step, str]] = []
+        #: Every step that runs, with its kernel (None: the reference runs).
+        self.kernels: list[tuple[Step, _core.Kernel | None]] = []
         for number, (step, ready) in enumerate(zip(graph.steps, prepared, strict=True)):
             if not ready.alias:
                 self._add(step, ready, self.layout.workspaces[number])
@@ -103,6 +105,7 @@ class Program:
         return packed
 
     def _add(self, step: Step, ready: Prepared, workspace: int) -> None:
+        self.kernels.append((step, ready.kernel))
         inputs = tuple(self._place(value) for value in step.inputs)
         outputs = tuple(self._place(value) for value in step.outputs)
         if ready.kernel is None:

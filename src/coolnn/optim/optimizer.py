@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -111,6 +112,14 @@ class Optimizer:
 
     def _update(self, parameter: Tensor, grad: Tensor, state: dict[str, Any], group: Group, hyper: Tensor) -> None:
         raise NotImplementedError
+
+    def fresh(self) -> Optimizer:
+        """The same rule for the same parameters, without any state yet; its settings are a copy."""
+        made = copy.copy(self)
+        made.param_groups = [dict(group) for group in self.param_groups]
+        made._group_of = {id(parameter): group for group in made.param_groups for parameter in group["params"]}
+        made.state, made._hyper = {}, {}
+        return made
 
     # --- state -------------------------------------------------------------------------------------------------------
 

@@ -170,7 +170,8 @@ class _Job:
     def _plain_loader(self, dataset: Any, shared: dict[str, Any]) -> Any:
         if dataset is None or len(dataset) == 0:
             return None
-        return data.Loader(dataset, max(self.plan.settings.batch_size, 64), **shared)
+        least = 64 if self.plan.size <= 64 else 1  # small pictures are evaluated faster in larger batches
+        return data.Loader(dataset, max(self.plan.settings.batch_size, least), **shared)
 
     def run(self, folder: Path, quiet: bool, resume: bool) -> Run:
         """Trains (on) and writes everything into the folder."""

@@ -23,10 +23,11 @@ from .. import nn, ops, optim, random
 from ..autograd import no_grad
 from ..data import Loader
 from ..files import write_text
-from ..graph import Compiled, CompiledStep
+from ..graph import Arena, Compiled, CompiledStep
+from ..graph.planner import Planner
 from ..models import WithAuxiliary
 from ..tensor import Tensor, from_numpy
-from . import checkpoint
+from . import checkpoint, memory
 from .callbacks import Callback
 from .progress import Progress
 from .settings import Settings
@@ -108,11 +109,13 @@ class Trainer:
             raise TrainingError(
                 f"there is not one batch to train on: {len(train.dataset)} pictures, batch size {train.batch_size}"
             )
-        self.optimizer = _make_optimizer(net, self.settings)
+        self.optimizer = make_optimizer(net, self.settings)
         self.schedule = _make_schedule(self.optimizer, self.settings, self.steps_per_epoch)
         self.average = optim.ExponentialMovingAverage(net, self.settings.ema) if self.settings.ema else None
-        self._compiled = CompiledStep(net, self._loss, self.optimizer, self.settings.clip_norm, self.average)
-        self._network = Compiled(net)
+        arena = Arena()  # training and validation take turns
+        self._compiled = CompiledStep(net, self._loss, self.optimizer, self.settings.clip_norm, self.average, arena)
+        self._network = Compiled(net, arena)
+        self._fits = False  # whether it is known that a step has enough memory
         self.history: list[dict[str, Any]] = []
         self.epoch = 0  # finished epochs
         self.step = 0  # finished steps of the epoch under way
@@ -128,7 +131,7 @@ class Trainer:
         """Trains to the end and returns the log, one row an epoch; with `resume` goes on from the folder's checkpoint.
 
         Ctrl-C finishes the step under way, writes a checkpoint and returns; `interrupted` then is True. Raises
-        TrainingError when the loss is no longer a number.
+        TrainingError when the loss is no longer a number, and before the first step when memory will not do.
         """
         self.interrupted = False
         random.manual_seed(self.settings.seed)
@@ -190,7 +193,10 @@ class Trainer:
         return ops.cross_entropy(output, target, label_smoothing=self.settings.label_smoothing)
 
     def _train_step(self, images: Array, targets: Array) -> tuple[float, float]:
-        loss = self._compiled(from_numpy(images), from_numpy(targets))
+        x, y = from_numpy(images), from_numpy(targets)
+        if not self._fits:
+            self._check_memory(x, y)
+        loss = self._compiled(x, y)
         output = self._compiled.output
         assert output is not None
         value = loss.item()
@@ -198,6 +204,14 @@ class Trainer:
         self.schedule.step()
         truth = targets if targets.ndim == 1 else targets.argmax(1)
         return value, float((output.numpy().argmax(1) == truth).sum())
+
+    def _check_memory(self, x: Tensor, y: Tensor) -> None:
+        clip, average = self.settings.clip_norm, self.average is not None
+        step = Planner(self.net, self.optimizer, True, self._loss, clip, average)
+        complaint = memory.complaint(step, self.train_loader, self.val_loader, x.spec, y.spec)
+        if complaint is not None:
+            raise TrainingError(complaint)
+        self._fits = True
 
     def _check(self, loss: float, where: str) -> None:
         if not math.isfinite(loss):
@@ -376,7 +390,7 @@ def _as_csv(history: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _make_optimizer(net: nn.Module, settings: Settings) -> optim.Optimizer:
+def make_optimizer(net: nn.Module, settings: Settings) -> optim.Optimizer:
     """Weight decay is for filters and matrices; biases and norm parameters are left out of it, as is usual."""
     parameters = [p for p in net.parameters() if p.requires_grad]
     if not parameters:
