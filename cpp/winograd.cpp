@@ -10,7 +10,7 @@ namespace {
 constexpr double PRODUCT = 1.1;          // per multiply-add of the products
 constexpr double TILE_TRANSFORM = 15;    // per channel and point of a tile
 constexpr double WEIGHT_TRANSFORM = 20;  // per pair of channels and point
-constexpr double WEIGHT_READ = 6;        // the same for constant weights
+constexpr double WEIGHT_READ = 13;       // per constant weight and point, while products go on
 constexpr double START = 200e3;          // for starting the threads a few times
 
 bool accepts(const ConvShape& s, ConvPass) {
@@ -25,8 +25,9 @@ double cost_of(const ConvShape& s, ConvPass pass, const WinogradTransforms& f) {
   const double points = f.points * f.points;
   const double in = double(round_up(s.ic, WINOGRAD_BLOCK)), out = double(round_up(s.oc, WINOGRAD_BLOCK));
   const double tiles = double(grid.tiles);
-  const double weight = s.constant_weights ? WEIGHT_READ : WEIGHT_TRANSFORM;
-  return points * (PRODUCT * tiles * in * out + TILE_TRANSFORM * tiles * (in + out) + weight * in * out) + START;
+  const double a_weight =
+      s.constant_weights ? std::max(PRODUCT * tiles, WEIGHT_READ) : PRODUCT * tiles + WEIGHT_TRANSFORM;
+  return points * (a_weight * in * out + TILE_TRANSFORM * tiles * (in + out)) + START;
 }
 
 const WinogradTransforms& cheapest(const ConvShape& s, ConvPass pass) {

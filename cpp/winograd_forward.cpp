@@ -239,8 +239,10 @@ class SharedChunks final : public WinogradCorrelation {
 
 KernelPtr make_winograd_correlation(const ConvShape& shape, ConvPass pass, const WinogradTransforms& transforms) {
   const Correlation s = Correlation::of(shape, pass);
-  const int64_t points = transforms.points * transforms.points;
-  if (4 * points * s.c * s.k > PRIVATE_WEIGHTS) return std::make_unique<SharedChunks>(s, transforms);
+  const int64_t points = transforms.points * transforms.points, tiles = TileGrid(s, transforms.outputs).tiles;
+  // Private chunks read the weights once a chunk, shared ones once in all, but the tiles come and go by the last level.
+  const bool more_weights = s.c * s.k > tiles * (s.c + s.k);
+  if (more_weights || 4 * points * s.c * s.k > PRIVATE_WEIGHTS) return std::make_unique<SharedChunks>(s, transforms);
   return std::make_unique<PrivateChunks>(s, transforms);
 }
 
