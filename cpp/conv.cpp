@@ -9,6 +9,7 @@ namespace {
 const ConvAlgorithm* const ALGORITHMS[] = {
     &depthwise_convolution,
     &batch_lanes_convolution,
+    &direct_convolution,
     &merged_groups_convolution,
     &tap_planes_convolution,
     &implicit_gemm,

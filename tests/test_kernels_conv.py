@@ -157,6 +157,12 @@ CASES = {
     "lanes_in_bands": Conv(33, 2, (70, 40), 14, (3, 3), padding=SAME3),
     "lanes_one_output": Conv(40, 6, (9, 9), 1, (3, 3)),
     "whole_picture": Conv(4, 8, (5, 5), 30, (5, 5)),
+    # Every number of pixels in a tile, in lines of one tile and of several; one and two vectors, whole and partial.
+    **{f"direct_{w}": Conv(1, 3, (5, w), 50, (3, 3), padding=SAME3) for w in (*range(1, 16), 28, 43)},
+    **{f"direct_to_{o}": Conv(1, 1, (6, 30), o, (2, 3), stride=(2, 1)) for o in (1, 15, 16, 17, 32, 33, 48, 64)},
+    "direct_dilated": Conv(2, 3, (20, 33), 40, (3, 3), dilation=(2, 3), padding=(2, 3, 2, 3)),
+    "direct_strided": Conv(1, 4, (31, 70), 32, (3, 3), stride=(2, 3), padding=(1, 0, 0, 2)),
+    "direct_large": Conv(2, 3, (150, 150), 64, (3, 3), padding=SAME3),
     "no_pictures": Conv(0, 3, (5, 5), 4, (3, 3)),
     "blocks": Conv(3, 70, (19, 18), 90, (3, 3), padding=SAME3),
 }
@@ -208,7 +214,7 @@ def test_nan_and_infinity_stay_in_their_patches() -> None:
         (Conv(64, 6, (14, 14), 16, (5, 5)), ["batch_lanes"] * 3),
         (
             Conv(2, 3, (64, 64), 64, (7, 7), stride=(2, 2), padding=(3, 3, 3, 3)),
-            ["implicit_gemm", "tap_planes", "implicit_gemm"],
+            ["direct", "tap_planes", "implicit_gemm"],
         ),
         (Conv(2, 32, (28, 28), 32, (3, 3), padding=SAME3, groups=32), ["depthwise"] * 3),
         (Conv(2, 64, (28, 28), 64, (3, 3), padding=SAME3, groups=16), ["merged_groups"] * 3),

@@ -3,6 +3,7 @@
 
 #include "kernels/conv_batch_lanes.h"
 #include "kernels/conv_depthwise.h"
+#include "kernels/conv_direct.h"
 
 namespace coolnn {
 
@@ -37,6 +38,7 @@ struct ConvTable {
   // Adds the part of a line to the taps' weight gradients.
   void (*depthwise_line_weights)(const DepthwiseLine& line, const float* grad);
   const BatchLanesTable& batch_lanes;
+  const DirectTable& direct;
 };
 
 }  // namespace coolnn
