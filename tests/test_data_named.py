@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.server
 import io
 import os
 import struct
 import tarfile
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from web import Server, server
 
 from coolnn import data
 from coolnn.data import named
 from coolnn.data.download import Remote, download, unpack
 
 STEMS = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+
+assert server  # a fixture
 
 #: Before each test gets a data folder of its own.
 REAL_DATA = os.environ.get("COOLNN_DATA")
@@ -204,53 +204,6 @@ def test_npz(tmp_path: Path) -> None:
 
 
 # --- downloads ------------------------------------------------------------------------------------------------------
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `files` on this computer; `break_after` bytes it hangs up, once; `ranges` says whether it continues."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.break_after, self.ranges = files, 0, True
-        self.requests: list[tuple[str, str | None]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.server.requests.append((self.path, asked))
-        body = self.server.files.get(self.path.lstrip("/"))
-        if body is None:
-            self.send_error(404)
-            return
-        begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.ranges else 0
-        if begin >= len(body):
-            self.send_error(416)
-            return
-        self.send_response(206 if begin else 200)
-        self.send_header("Content-Length", str(len(body) - begin))
-        self.end_headers()
-        stop, self.server.break_after = self.server.break_after, 0
-        self.wfile.write(body[begin : begin + stop] if stop else body[begin:])
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server({}) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
 
 
 def offer(server: Server, name: str, body: bytes) -> Remote:

@@ -18,6 +18,7 @@ VERBS = {
     "summary": "show the layers of a network: shapes, parameters, work, memory, receptive field",
     "export": "write a network as an ONNX file for other programs",
     "plan": "say how much memory and time a run or a training step will take",
+    "models": "list networks, and download weights that were published for them",
     "data": "list, inspect and download data sets",
     "bench": "measure speed, beside PyTorch where it is installed",
     "doctor": "check this installation: version, processor, threads, numbers, speed",
@@ -26,6 +27,7 @@ VERBS = {
 _EXAMPLES = """examples:
   cool train digits                      LeNet-5 learns handwritten digits in half a minute
   cool train my_pictures/                one folder for each class, any sizes
+  cool predict photo.jpg                 what is in a photograph (pip install coolnn[imagenet])
   cool predict runs/classify/digits photo.png
   cool summary vgg19
 
@@ -61,6 +63,21 @@ def parser_for(verb: str, examples: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     return parser
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options of verbs that use a network: where its weights are, and how pictures are prepared for it."""
+    group = parser.add_argument_group("networks of the zoo with weights of other programs")
+    group.add_argument(
+        "--weights", metavar="FILE", help="PyTorch (.pth, .pt), safetensors or npz; default: the published ones"
+    )
+    group.add_argument(
+        "--preprocessing",
+        metavar="WHAT",
+        help="what the network wants of pixels: imagenet, centred, unit, caffe, JSON, or a JSON file",
+    )
+    group.add_argument("--size", type=whole(1), metavar="PIXELS", help="side of the pictures that it is given")
+    group.add_argument("--labels", metavar="WHAT", help="imagenet, cifar10, digits, or a file with a name a line")
 
 
 def whole(least: int) -> Callable[[str], int]:

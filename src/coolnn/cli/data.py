@@ -32,7 +32,7 @@ def main(words: list[str]) -> int:
     if options.action == "get":
         if options.name not in data.NAMED:
             raise UsageError(f"there is no data set named {options.name!r}; there are: {', '.join(data.NAMED)}")
-        place = data.get(options.name, folder=options.folder, progress=None if options.json else _Bar().update)
+        place = data.get(options.name, folder=options.folder, progress=None if options.json else Bar().update)
         if options.json:
             print(json.dumps(str(place)))
         elif data.NAMED[options.name].remotes:
@@ -76,7 +76,7 @@ def _info(options: argparse.Namespace) -> int:
     return 0
 
 
-class _Bar:
+class Bar:
     """A line that shows how far a download is."""
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from .augmentation import AUGMENTATIONS, augmentation
 from .binary import Cifar10Binary, IdxDataset, digits, read_idx, read_npz
 from .cache import Shrunk
+from .classes import class_names, wordnet_ids
 from .dataset import ArrayDataset, Concat, Dataset, Relabelled, Skipped, Subset, in_memory
 from .download import Progress
 from .draws import Draws, permutation
@@ -20,6 +21,7 @@ from .loader import Batch, Loader
 from .mix import CutMix, Mix, Mixup, one_hot
 from .named import NAMED, available, data_folder, default_augmentation, get, load
 from .preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from .presets import PRESETS, Described, adapted
 from .split import Splits, path_share, split_dataset, split_indices, split_paths
 from .statistics import mean_std
 from .transforms import (
@@ -44,6 +46,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "NAMED",
+    "PRESETS",
     "Affine",
     "ArrayDataset",
     "Batch",
@@ -55,6 +58,7 @@ __all__ = [
     "CutMix",
     "DataError",
     "Dataset",
+    "Described",
     "Draws",
     "FolderDataset",
     "Grayscale",
@@ -82,8 +86,10 @@ __all__ = [
     "Transform",
     "Translate",
     "VerticalFlip",
+    "adapted",
     "augmentation",
     "available",
+    "class_names",
     "data_folder",
     "default_augmentation",
     "digits",
@@ -105,4 +111,5 @@ __all__ = [
     "split_paths",
     "to_channels",
     "to_size",
+    "wordnet_ids",
 ]

@@ -1,4 +1,4 @@
-"""The only place where data come over the network: files of a known checksum, resumed where they broke off."""
+"""The only place where files come over the network: files of a known checksum, resumed where they broke off."""
 
 from __future__ import annotations
 
@@ -25,11 +25,15 @@ _TIMEOUT = 30  # seconds without a byte
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to download: its name, the MD5 that its publisher states, and the addresses to try in turn."""
+    """A file to download: its name, the checksum that its publisher states, and the addresses to try in turn.
+
+    The checksum is an MD5, or the first digits of a SHA-256, which some publishers put into the file's name.
+    """
 
     name: str
     md5: str
     urls: tuple[str, ...]
+    sha256: str = ""
 
 
 class _WrongChecksum(DataError):
@@ -44,7 +48,7 @@ def download(remote: Remote, folder: str | os.PathLike[str], progress: Progress 
     """
     folder = Path(folder)
     target, part = folder / remote.name, folder / f"{remote.name}.part"
-    if target.exists() and _md5(target) == remote.md5:
+    if target.exists() and not _differs(target, remote):
         return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,18 +104,22 @@ def _fetch(url: str, part: Path, name: str, progress: Progress | None) -> None:
         raise http.client.IncompleteRead(b"", total - have)
 
 
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
+def _differs(path: Path, remote: Remote) -> str:
+    """How a file's checksum differs from the stated one; empty if it does not."""
+    name, wanted = ("SHA-256", remote.sha256) if remote.sha256 else ("MD5", remote.md5)
+    digest = hashlib.sha256() if remote.sha256 else hashlib.md5(usedforsecurity=False)
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-    return digest.hexdigest()
+    found = digest.hexdigest()
+    if found.startswith(wanted):
+        return ""
+    return f"its {name} is {found}, not {wanted}{'...' if len(wanted) < len(found) else ''}"
 
 
 def _verify(part: Path, remote: Remote) -> None:
-    found = _md5(part)
-    if found != remote.md5:
-        raise _WrongChecksum(f"its MD5 is {found}, not {remote.md5}")
+    if wrong := _differs(part, remote):
+        raise _WrongChecksum(wrong)
 
 
 def unpack(archive: Path, folder: str, wanted: Sequence[str], destination: Path) -> Path:

@@ -52,6 +52,11 @@ class Preprocessing:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(value) if isinstance(value, Sequence) else (value,))
+        for name in ("mean", "std", "scale", "keep"):
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, bool) or not isinstance(number, int | float):
+                    raise DataError(f"{name} is a number or numbers, not {value!r}")
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
             raise DataError(f"size is (height, width) in pixels, both at least 1, not {self.size}")
         if self.mode not in ("crop", "fit", "stretch"):

@@ -2,15 +2,18 @@
 
 from .architecture import ArchitectureError
 from .model_file import Model, load, save, save_weights
+from .pretrained import Description, open_pretrained, weights_for
 from .tensors import FileFormatError
-from .weights import load_weights, read_tensors, renamed, weights_for
+from .weights import load_weights, read_tensors, renamed
 
 __all__ = [
     "ArchitectureError",
+    "Description",
     "FileFormatError",
     "Model",
     "load",
     "load_weights",
+    "open_pretrained",
     "read_tensors",
     "renamed",
     "save",

@@ -22,6 +22,13 @@ class FileFormatError(ValueError):
     """A file that is not what it should be: damaged, truncated, or of another kind."""
 
 
+def is_safetensors(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as the format does: with the length of a JSON object, and that."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+        return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= os.fstat(file.fileno()).st_size
+
+
 def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], header: Mapping[str, Any]) -> None:
     """Writes arrays and a header atomically; the header's values are kept as JSON."""
     from safetensors.numpy import save

@@ -72,7 +72,7 @@ def read_tensors(path: str | os.PathLike[str], key: str | None = None) -> dict[s
         raise FileNotFoundError(f"there is no file {path}")
     with _errors(path), open(path, "rb") as file:
         start = file.read(_START)
-        if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= os.fstat(file.fileno()).st_size:
+        if tensors.is_safetensors(path):
             return _unwrapped(tensors.read_any(path)[0])
         if not start:
             raise PickleError("it is empty")
@@ -114,11 +114,6 @@ def load_weights(
     except ValueError as error:
         raise FileFormatError(f"{path}: {error}") from error
     return net
-
-
-def weights_for(model: str, source: str | os.PathLike[str]) -> dict[str, Array]:
-    """The weights that `models.create(model, weights=source)` asks for: those of a file, see `read_tensors`."""
-    return read_tensors(source)
 
 
 def renamed(arrays: Mapping[str, Array], rules: Mapping[str, str | None]) -> dict[str, Array]:

@@ -26,6 +26,16 @@ from .inception import InceptionV3
 from .lenet import LeNet5, LeNet5Of1998
 from .mnasnet import MNASNet
 from .mobilenet import MobileNetV1, MobileNetV2, MobileNetV3
+from .published import (
+    PACKAGE_MODEL,
+    PUBLISHED,
+    Published,
+    available_weights,
+    find_weights,
+    get_weights,
+    published_weights,
+    weights_folder,
+)
 from .registry import (
     FeatureInfo,
     Model,
@@ -47,6 +57,8 @@ from .transfer import freeze, unfreeze
 from .vgg import VGG, SmallVGG
 
 __all__ = [
+    "PACKAGE_MODEL",
+    "PUBLISHED",
     "VGG",
     "AlexNet",
     "CifarResNet",
@@ -65,6 +77,7 @@ __all__ = [
     "MobileNetV3",
     "Model",
     "ModelConfig",
+    "Published",
     "RegNet",
     "ResNet",
     "ShuffleNetV2",
@@ -72,21 +85,25 @@ __all__ = [
     "SqueezeNet",
     "WithAuxiliary",
     "alexnet",
+    "available_weights",
     "blocks",
     "convnext",
     "create",
     "densenet",
     "efficientnet",
     "features",
+    "find_weights",
     "for_size",
     "freeze",
     "get_config",
+    "get_weights",
     "googlenet",
     "inception",
     "lenet",
     "list_models",
     "mnasnet",
     "mobilenet",
+    "published_weights",
     "register",
     "regnet",
     "resnet",
@@ -95,4 +112,5 @@ __all__ = [
     "unfreeze",
     "unregister",
     "vgg",
+    "weights_folder",
 ]

@@ -226,7 +226,7 @@ class EfficientNetLite(Model):
 
 _SCALED = {  # width, depth, dropout, size of the picture, size before the crop
     "b0": (1.0, 1.0, 0.2, 224, 256),
-    "b1": (1.0, 1.1, 0.2, 240, 256),
+    "b1": (1.0, 1.1, 0.2, 240, 255),
     "b2": (1.1, 1.2, 0.3, 288, 288),
     "b3": (1.2, 1.4, 0.3, 300, 320),
     "b4": (1.4, 1.8, 0.4, 380, 384),

@@ -228,7 +228,7 @@ class MobileNetV3(Model):
 
 register(
     ModelConfig("mobilenet_v1", MobileNetV1, preprocessing=imagenet(224, 256, mean=(0.5,) * 3, std=(0.5,) * 3)),
-    ModelConfig("mobilenet_v2", MobileNetV2),
-    ModelConfig("mobilenet_v3_large", MobileNetV3, {"size": "large"}),
+    ModelConfig("mobilenet_v2", MobileNetV2, preprocessing=imagenet(224, 232)),
+    ModelConfig("mobilenet_v3_large", MobileNetV3, {"size": "large"}, preprocessing=imagenet(224, 232)),
     ModelConfig("mobilenet_v3_small", MobileNetV3, {"size": "small"}),
 )

@@ -8,7 +8,7 @@ from itertools import groupby
 from .. import nn
 from ..tensor import Tensor
 from .blocks import ConvNorm, SqueezeExcitation, divisible, initialise
-from .registry import FeatureInfo, Model, ModelConfig, register
+from .registry import FeatureInfo, Model, ModelConfig, imagenet, register
 
 
 def stages_of(depth: int, initial: int, slope: float, step: float, group_width: int) -> list[tuple[int, int, int]]:
@@ -112,4 +112,5 @@ DESIGNS = {
 }
 for _name, _design in DESIGNS.items():
     _settings = dict(zip(("depth", "initial", "slope", "step", "group_width"), _design, strict=True))
-    register(ModelConfig(f"regnet_{_name}", RegNet, {**_settings, "squeeze": _name.startswith("y")}))
+    _settings["squeeze"] = _name.startswith("y")
+    register(ModelConfig(f"regnet_{_name}", RegNet, _settings, preprocessing=imagenet(224, 232)))

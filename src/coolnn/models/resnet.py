@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import nn, ops
 from ..tensor import Tensor
-from .registry import CIFAR, IMAGENET, FeatureInfo, Model, ModelConfig, imagenet, register
+from .registry import CIFAR, FeatureInfo, Model, ModelConfig, imagenet, register
 
 
 class BasicBlock(nn.Module):
@@ -257,7 +257,7 @@ register(
             name,
             ResNet,
             {"block": "bottleneck", **settings},
-            preprocessing=imagenet(224, 232) if name == "resnext101_64x4d" else IMAGENET,
+            preprocessing=imagenet(224, 232),
         )
         for name, settings in _BOTTLENECKS.items()
     ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..nn import Module
-from ..nn.module import fill
+from ..nn.module import fill, some
 
 if TYPE_CHECKING:
     from .registry import Model
@@ -101,7 +101,7 @@ def _complaint(
     """What keeps the weights from fitting, every name, and what to do; nothing if they fit."""
     shapes = [f"{key} (file {tuple(arrays[key].shape)}, network {own[key].shape})" for key in sorted(wrong)]
     problems = [
-        f"{what}: {', '.join(sorted(keys))}"
+        f"{what}: {some(sorted(keys))}"
         for what, keys in (("missing", missing), ("not known", unexpected), ("of another shape", shapes))
         if keys
     ]

@@ -207,10 +207,10 @@ class Module:
             for name, tensor in own.items()
             if name in state and tuple(state[name].shape) != tensor.shape
         ]
-        problems = [f"wrong shape: {_some(mismatched)}"] if mismatched else []
+        problems = [f"wrong shape: {some(mismatched)}"] if mismatched else []
         if strict:
-            problems += [f"missing: {_some(missing)}"] if missing else []
-            problems += [f"unexpected: {_some(unexpected)}"] if unexpected else []
+            problems += [f"missing: {some(missing)}"] if missing else []
+            problems += [f"unexpected: {some(unexpected)}"] if unexpected else []
         if problems:
             remedy = "the weights are of a network with other sizes (num_classes? in_channels?)" if mismatched else ""
             remedy = remedy or "pass strict=False to load what fits"
@@ -320,7 +320,7 @@ class Module:
         return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
     """The first names, and how many more there are."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 

@@ -18,7 +18,8 @@ import numpy as np
 from .. import __version__, data, models, ops
 from ..autograd import no_grad
 from ..files import write_json
-from ..formats import FileFormatError, Model, load, save
+from ..formats import FileFormatError, Model, load, load_weights, open_pretrained, save, tensors
+from ..formats.pretrained import DEFAULT, describe_file, label_names
 from ..random import manual_seed
 from ..tensor import from_numpy
 from ..train import Callback, Evaluation, Settings, TensorBoard, Trainer, evaluate
@@ -265,9 +266,53 @@ def _new_folder(parent: Path, name: str) -> Path:
 # --- use -------------------------------------------------------------------------------------------------------------
 
 
-def open_model(path: str | os.PathLike[str]) -> Model:
-    """Reads a model file, or the model of a run's folder; raises FileNotFoundError or FileFormatError."""
+def is_model(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a model's: a run's folder, or a file that is no picture and looks like a model file."""
     path = Path(path)
+    if path.is_dir():
+        return (path / MODEL_FILE).exists() or (path / "args.json").exists()
+    return path.suffix == Path(MODEL_FILE).suffix or (path.is_file() and tensors.is_safetensors(path))
+
+
+def open_model(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    preprocessing: data.Described | None = None,
+    size: int | None = None,
+    labels: str | os.PathLike[str] | Sequence[str] | None = None,
+) -> Model:
+    """A network with labels and preprocessing: a model file, that of a run's folder, or a network of the zoo by name.
+
+    A network of the zoo has the weights of the file `weights`, or the published ones; without `source` and `weights` it
+    is the one of the extra "imagenet". preprocessing, size, labels: what the file does not say, or says otherwise; see
+    `formats.open_pretrained`. Raises FileNotFoundError, FileFormatError, MissingDataError or ValueError.
+    """
+    if source is None and weights is None:
+        source = models.PACKAGE_MODEL
+    path = None if source is None else Path(source)
+    if path is None or (not path.exists() and str(source) in models.list_models()):
+        chosen = weights or DEFAULT
+        return open_pretrained(
+            None if source is None else str(source), chosen, preprocessing=preprocessing, size=size, labels=labels
+        )
+    if path.is_file() and (weights is None) and describe_file(path).model is not None:
+        return open_pretrained(None, path, preprocessing=preprocessing, size=size, labels=labels)
+    model = _open_own(path)
+    if weights is not None:
+        load_weights(model.net, weights)
+    assert model.preprocessing is not None
+    if size is not None:
+        model.preprocessing = data.adapted(model.preprocessing, {"size": size})
+    if preprocessing is not None:
+        model.preprocessing = data.adapted(model.preprocessing, preprocessing)
+    if labels is not None:
+        model.labels = label_names(labels, len(model.labels))
+    return model
+
+
+def _open_own(path: Path) -> Model:
+    """A model file of coolnn, or that of a run's folder."""
     if path.is_dir():
         if not (path / MODEL_FILE).exists():
             raise FileNotFoundError(
