@@ -17,6 +17,8 @@ from .program import Arena, Program, StepReport
 
 #: Programs kept for different input shapes; the one that was not used for longest goes first.
 _KEPT_SHAPES = 8
+#: And fewer, where what they made of the weights takes more bytes than this.
+_KEPT_BYTES = 1 << 30
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -36,11 +38,14 @@ class _Kept:
         program = self._programs.get(key)
         if program is None:
             program = self._programs[key] = make()
-            if len(self._programs) > _KEPT_SHAPES:
+            while len(self._programs) > _KEPT_SHAPES or (len(self._programs) > 1 and self._bytes() > _KEPT_BYTES):
                 self._programs.popitem(last=False)
         else:
             self._programs.move_to_end(key)
         return program
+
+    def _bytes(self) -> int:
+        return sum(p.constants.kept_bytes for p in self._programs.values() if p.constants is not None)
 
     def clear(self) -> None:
         """Forgets all programs."""

@@ -24,12 +24,21 @@ class Constants:
         self._program = program
         self._derived = derived
         self._packs: list[tuple[_core.Kernel, Step, Value]] = []
+        #: Weights that are read in their packed form alone.
+        self.only_packed: frozenset[Value] = frozenset()
         self._seen: list[tuple[_core.Buffer | None, int]] | None = None
 
     @property
-    def bytes(self) -> int:
-        """Bytes of the block in which the steps that read only weights have their inner values."""
-        return 0 if self._program is None else self._program.bytes
+    def passing_bytes(self) -> int:
+        """Bytes that `refresh` needs for a while: inner values, and weights before they are packed."""
+        inner = 0 if self._program is None else self._program.bytes
+        return inner + sum(value.spec.nbytes for value in self._derived if value in self.only_packed)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of everything that is kept between runs."""
+        derived = sum(value.spec.nbytes for value in self._derived if value not in self.only_packed)
+        return derived + sum(value.spec.nbytes for _, _, value in self._packs)
 
     def packed(self, step: Step, kernel: _core.Kernel) -> Value:
         """A value for the weights of a step in the form that its kernel reads."""
@@ -59,4 +68,7 @@ class Constants:
                 packed.tensor._buffer = _core.Buffer(packed.spec.nbytes)
             buffers = [None if v is None or v.tensor is None else v.tensor._buffer for v in step.inputs]
             kernel.pack(tuple(buffers), packed.tensor._buffer)
+        for value in self._derived:
+            if value in self.only_packed and value.tensor is not None:
+                value.tensor._buffer = None  # its memory can go
         self._seen = seen

@@ -151,11 +151,13 @@ class Planner:
         graph = program.graph
         own = {id(tensor) for tensor in self.state}
         others = sum(v.spec.nbytes for v in program.outside if id(v.tensor) not in own)
+        # What packing takes for a while is free again when the arena is taken.
+        passing = program.constants.passing_bytes if program.constants is not None else 0
         ends = {program.layout.root(value): value.spec.nbytes for value in (*graph.inputs, *graph.outputs)}
         return Memory(
             weights=self._weights() * (2 if self.averages else 1),
             optimizer=others if self.train else 0,
-            packed=0 if self.train else others + (program.constants.bytes if program.constants is not None else 0),
+            packed=0 if self.train else others + max(0, passing - program.bytes),
             arena=program.bytes,
             data=sum(ends.values()),
             process=machine.resident_memory() - self._weights(present=True) + _LOADED_LATER,

@@ -78,7 +78,8 @@ class Program:
         self.workspaces = [ready.kernel.workspace_bytes if ready.kernel else 0 for ready in prepared]
         self.layout = plan_memory(graph, aliases, self.workspaces)
         self._packed = self._pack(graph, prepared)
-        self.outside = [*graph.externals(), *self._packed.values()]
+        unread = self._only_packed(graph)
+        self.outside = [*(value for value in graph.externals() if value not in unread), *self._packed.values()]
         roots = [self.layout.root(value) for value in graph.outputs]
         self.external_values = list(dict.fromkeys([*graph.inputs, *roots, *self.outside]))
         self._numbers = {value: i for i, value in enumerate(self.external_values)}
@@ -104,9 +105,18 @@ class Program:
                 packed[step] = self.constants.packed(step, ready.kernel)
         return packed
 
+    def _only_packed(self, graph: Graph) -> frozenset[Value]:
+        """The weights that steps read in their packed form alone."""
+        if self.constants is None:
+            return frozenset()
+        read = {v for step in graph.steps for i, v in enumerate(step.inputs) if i != 1 or step not in self._packed}
+        self.constants.only_packed = frozenset(s.inputs[1] for s in self._packed if s.inputs[1] not in read)  # type: ignore[misc]
+        return self.constants.only_packed
+
     def _add(self, step: Step, ready: Prepared, workspace: int) -> None:
         self.kernels.append((step, ready.kernel))
-        inputs = tuple(self._place(value) for value in step.inputs)
+        packed = self._packed.get(step)  # then the weights, input 1, are read in that form
+        inputs = tuple(None if packed and i == 1 else self._place(value) for i, value in enumerate(step.inputs))
         outputs = tuple(self._place(value) for value in step.outputs)
         if ready.kernel is None:
             self._segments.append(_ReferenceStep(step, inputs, outputs))
@@ -117,9 +127,6 @@ class Program:
             self._segments.append(_core.Plan(self.bytes, sizes))
         plan = self._segments[-1]
         assert isinstance(plan, _core.Plan)
-        packed = self._packed.get(step)
-        if packed is not None:
-            inputs = (inputs[0], None, *inputs[2:])  # the weights are read in their packed form
         plan.add(ready.kernel, inputs, outputs, workspace, self._place(packed))
         self._steps.append((step, ready.kernel.algorithm))
 
