@@ -11,12 +11,13 @@ PACKAGE = Path(__file__).parent.parent / "src" / "coolnn"
 
 # From the ground up; a room may use what stands before it. tensor, autograd and ops are one floor.
 FLOORS = [
-    {"_core", "spec"},
+    {"_core", "spec", "callable_module"},
     {"tensor", "autograd", "ops", "random"},
     {"options", "gradcheck", "files", "machine"},
     {"nn", "optim"},
     {"models", "data", "graph"},
     {"formats"},
+    {"explain"},
     {"train"},
     {"tasks"},
     {"diagnosis", "bench"},

@@ -16,7 +16,7 @@ from .tensor import Tensor, from_dlpack, from_numpy, meta, ones, tensor, zeros
 __version__ = "0.1.0"
 
 # Loaded when first used, so that `import coolnn` is instant.
-_MODULES = ("data", "formats", "graph", "machine", "models", "nn", "optim", "tasks", "train")
+_MODULES = ("data", "explain", "formats", "graph", "machine", "models", "nn", "optim", "tasks", "train")
 _NAMES = {
     "compile": "graph",
     "compile_step": "graph",

@@ -268,7 +268,8 @@ class Node:
 # --- going backward --------------------------------------------------------------------------------------------------
 
 
-def _run_hooks(hooks: Sequence[Hook] | None, grad: Tensor) -> Tensor:
+def run_hooks(hooks: Sequence[Hook] | None, grad: Tensor) -> Tensor:
+    """The gradient after all hooks, each of which may replace it."""
     for hook in hooks or ():
         replaced = hook(grad)
         if replaced is not None:
@@ -321,7 +322,7 @@ class _Walk:
             numbers = node.traced is None  # in a trace there are no numbers
             for index, grad in enumerate(grads):
                 if grad is not None:
-                    grads[index] = grad = _run_hooks(node.hooks.get(index), grad)
+                    grads[index] = grad = run_hooks(node.hooks.get(index), grad)
                     self.note((node, index), grad)
                     numbers = numbers and grad._buffer is not None
             targets = node.inputs
@@ -355,7 +356,7 @@ def backpropagate(
         walk.run()
         taken = {id(grad._buffer) for grad in grads}
         for leaf, grad in walk.leaves.values():
-            grad = _run_hooks(leaf._hooks, grad)
+            grad = run_hooks(leaf._hooks, grad)
             if inputs is not None:
                 walk.note(id(leaf), grad)
             elif leaf.grad is not None:
@@ -482,13 +483,16 @@ def is_grad_enabled() -> bool:
 
 
 @contextlib.contextmanager
-def record(effects: list[Callable[[], None]] | None = None) -> Iterator[list[Call]]:
+def record(
+    effects: list[Callable[[], None]] | None = None, into: list[Call] | None = None
+) -> Iterator[list[Call]]:
     """Collects every operation that runs in this thread inside the `with` block, in order.
 
     With a list for `effects` what is to happen at each run beside the operations (see `each_run`) is collected there.
+    The calls are appended to `into`, if it is given: before they run if they work in place, else afterwards.
     """
     before = _state.recorder, _state.effects
-    calls: list[Call] = []
+    calls: list[Call] = [] if into is None else into
     _state.recorder, _state.effects = calls, effects
     try:
         yield calls
