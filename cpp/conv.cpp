@@ -16,14 +16,19 @@ const ConvAlgorithm* const ALGORITHMS[] = {
     &winograd_convolution,
 };
 
-KernelPtr make_cheapest(const ConvShape& shape, ConvPass pass) {
+const ConvAlgorithm* find_cheapest(const ConvShape& shape, ConvPass pass, double& least) {
   const ConvAlgorithm* best = nullptr;
-  double best_cost = 0;
   for (const ConvAlgorithm* algorithm : ALGORITHMS) {
     if (!algorithm->accepts(shape, pass)) continue;
     const double cost = algorithm->cost(shape, pass);
-    if (best == nullptr || cost < best_cost) best = algorithm, best_cost = cost;
+    if (best == nullptr || cost < least) best = algorithm, least = cost;
   }
+  return best;
+}
+
+KernelPtr make_cheapest(const ConvShape& shape, ConvPass pass) {
+  double cost = 0;
+  const ConvAlgorithm* best = find_cheapest(shape, pass, cost);
   if (shape.pool > 1 && !best->pools) return nullptr;
   KernelPtr kernel = best->make(shape, pass);
   if (kernel->algorithm.empty()) kernel->algorithm = best->name;
@@ -96,6 +101,12 @@ KernelPtr make_weight_grad(const Problem& p) {
 }
 
 }  // namespace
+
+double least_cost(const ConvShape& shape, ConvPass pass) {
+  double cost = 0;
+  find_cheapest(shape, pass, cost);
+  return cost;
+}
 
 Family conv_family() {
   return {

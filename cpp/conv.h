@@ -54,4 +54,7 @@ extern const ConvAlgorithm implicit_gemm;
 // 3 x 3, stride 1, many channels; only where options().winograd allows it, as its rounding error is larger.
 extern const ConvAlgorithm winograd_convolution;
 
+// The cost of the algorithm that a pass takes.
+double least_cost(const ConvShape& shape, ConvPass pass);
+
 }  // namespace coolnn

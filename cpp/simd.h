@@ -65,6 +65,42 @@ static INLINE void store_partial(float* p, vf x, int n) {
   for (int i = 0; i < n; i++) p[i] = x[i];
 #endif
 }
+// A choice between two vectors for each lane, by bit number BIT of whole numbers; made once and used for many.
+#if defined(__AVX512F__)
+typedef __mmask16 Choice;
+template <int BIT> static INLINE Choice choice_by(vi numbers) {
+  return _mm512_test_epi32_mask((__m512i)numbers, _mm512_set1_epi32(1 << BIT));
+}
+static INLINE vf choose(Choice choice, vf set, vf clear) {
+  return (vf)_mm512_mask_blend_ps(choice, (__m512)clear, (__m512)set);
+}
+#elif defined(__AVX2__)
+typedef vf Choice;  // by the sign
+template <int BIT> static INLINE Choice choice_by(vi numbers) { return as_float(numbers << (31 - BIT)); }
+static INLINE vf choose(Choice choice, vf set, vf clear) {
+  return (vf)_mm256_blendv_ps((__m256)clear, (__m256)set, (__m256)choice);
+}
+#else
+typedef vi Choice;
+template <int BIT> static INLINE Choice choice_by(vi numbers) { return (numbers << (31 - BIT)) >> 31; }
+static INLINE vf choose(Choice choice, vf set, vf clear) {
+  return as_float(((vi)set & choice) | ((vi)clear & ~choice));
+}
+#endif
+
+// table[numbers], for each lane, from a table of VL numbers; only the last bits of `numbers` that it takes count.
+static INLINE vf look_up(const float* table, vi numbers) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_permutexvar_ps((__m512i)numbers, (__m512)load(table));
+#elif defined(__AVX2__)
+  return (vf)_mm256_permutevar8x32_ps((__m256)load(table), (__m256i)numbers);
+#else
+  const Choice low = choice_by<0>(numbers);
+  return choose(choice_by<1>(numbers), choose(low, broadcast(table[3]), broadcast(table[2])),
+                choose(low, broadcast(table[1]), broadcast(table[0])));
+#endif
+}
+
 // A store that does not fetch the line first and leaves the cache alone; p is aligned to a whole vector.
 static INLINE void stream(float* p, vf x) {
 #if defined(__AVX512F__)

@@ -39,6 +39,13 @@ LAYERS = {
     "lenet_1": Layer(17, 1, (28, 28), 6, 5, padding=(2, 2, 2, 2), pool=(2, 2, 0)),
     "lenet_2": Layer(18, 6, (14, 14), 16, 5, pool=(2, 2, 0)),
     "lenet_2_unpooled": Layer(18, 6, (14, 14), 16, 5),
+    # A picture in each lane: odd sizes, rows and columns that no window reaches, padding, all remainders of channels.
+    "lanes_padded": Layer(33, 2, (11, 13), 4, 3, padding=(1, 2, 3, 0), pool=(2, 2, 0)),
+    "lanes_even_kernel": Layer(16, 5, (9, 8), 3, 4, pool=(2, 2, 0)),
+    "lanes_one_pixel": Layer(7, 4, (6, 7), 5, 1, pool=(2, 2, 0)),
+    "lanes_many_inputs": Layer(5, 13, (8, 8), 2, 3, pool=(2, 2, 0), relu=False),
+    "lanes_wide_kernel": Layer(9, 1, (16, 17), 3, 7, pool=(2, 2, 0)),
+    "lanes_one_window": Layer(20, 7, (6, 6), 8, 5, pool=(2, 2, 0)),
     "no_relu": Layer(3, 4, (8, 9), 5, 3, relu=False),
     "pool_alone": Layer(3, 4, (8, 9), 5, 3, pool=(2, 2, 0), relu=False),
     "odd_rest": Layer(5, 3, (11, 10), 7, 3, padding=(1, 1, 1, 1), pool=(2, 2, 0)),
@@ -104,11 +111,12 @@ def backward_of(net: Any, *shape: int) -> graph.Graph:
     return graph.trace(gradients, [cool.meta(*shape)])
 
 
-def same_results(traced: graph.Graph, x: Any) -> None:
-    """The fused graph gives the bits of the plain one: its parts run in the same order."""
+def same_results(traced: graph.Graph, x: Any, exactly: bool = True) -> None:
+    """The fused graph gives the bits of the plain one where its parts run one by one, else nearly so."""
     plain, fused = graph.program.Program(traced, passes=()), graph.program.Program(traced)
     for a, b in zip(plain.run([x]), fused.run([x]), strict=True):
-        assert np.array_equal(a.numpy(), b.numpy())
+        bound = 0 if exactly else 1e-5 * np.abs(a.numpy()).max()
+        assert np.abs(a.numpy() - b.numpy()).max() <= bound
 
 
 def test_conv_and_relu_and_pooling_become_one_step():
@@ -150,18 +158,12 @@ class Branches(cool.nn.Module):
         return cool.ops.relu(self.one(x) + self.two(x * 2))
 
 
-@pytest.mark.parametrize(
-    "net",
-    [
-        lambda: cool.models.create("lenet5", num_classes=10, in_channels=1),
-        lambda: cool.models.create("small_resnet", num_classes=10, in_channels=1),
-        lambda: cool.models.create("small_vgg", num_classes=10, in_channels=1),
-    ],
-)
-def test_networks_keep_their_gradients(net):
+@pytest.mark.parametrize(("name", "exactly"), [("lenet5", False), ("small_resnet", True), ("small_vgg", True)])
+def test_networks_keep_their_gradients(name, exactly):
     cool.manual_seed(0)
+    net = cool.models.create(name, num_classes=10, in_channels=1)
     x = cool.from_numpy(np.random.default_rng(0).standard_normal((3, 1, 28, 28)).astype(np.float32))
-    same_results(backward_of(net(), 3, 1, 28, 28), x)
+    same_results(backward_of(net, 3, 1, 28, 28), x, exactly)
 
 
 def test_convolutions_that_share_a_gradient():

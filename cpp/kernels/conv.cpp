@@ -117,11 +117,12 @@ void depthwise_line_weights(const DepthwiseLine& line, const float* grad);
 
 extern const BatchLanesTable batch_lanes_table;
 extern const DirectTable direct_table;
+extern const PooledLanesTable pooled_lanes_table;
 
 extern const ConvTable conv_table;
 const ConvTable conv_table = {gather_rows,    gather_panels,          add,
                               depthwise_line, depthwise_line_weights, batch_lanes_table,
-                              direct_table};
+                              direct_table,   pooled_lanes_table};
 
 }  // namespace COOLNN_ISA
 }  // namespace coolnn

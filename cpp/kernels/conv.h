@@ -4,6 +4,7 @@
 #include "kernels/conv_batch_lanes.h"
 #include "kernels/conv_depthwise.h"
 #include "kernels/conv_direct.h"
+#include "kernels/conv_pooled_lanes.h"
 
 namespace coolnn {
 
@@ -39,6 +40,7 @@ struct ConvTable {
   void (*depthwise_line_weights)(const DepthwiseLine& line, const float* grad);
   const BatchLanesTable& batch_lanes;
   const DirectTable& direct;
+  const PooledLanesTable& pooled_lanes;
 };
 
 }  // namespace coolnn
