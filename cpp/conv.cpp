@@ -90,6 +90,7 @@ KernelPtr make_fused(const Problem& p) {
 
 KernelPtr make_input_grad(const Problem& p) {
   ConvShape shape;
+  shape.constant_weights = p.constant_weights;
   if (!parse(p, p.outputs[0], p.inputs[1], p.inputs[0], shape)) return nullptr;
   return make_cheapest(shape, ConvPass::input_grad);
 }

@@ -14,8 +14,8 @@ struct ConvShape {
   int64_t pt, pl, pb, pr;         // padding: top, left, bottom, right
   int64_t dh, dw;                 // dilation
   int64_t groups;
+  bool constant_weights = false;  // see Kernel::pack; not of the weight gradient
   // Of the forward pass alone:
-  bool constant_weights = false;  // see Kernel::pack
   Finish finish;
   int64_t pool = 1;               // maximum over pool x pool windows of the finished result
   int64_t group_ic() const { return ic / groups; }

@@ -39,7 +39,7 @@ struct Problem {
   std::vector<std::pair<std::string, Attribute>> attributes;
   std::vector<Spec> inputs;
   std::vector<Spec> outputs;
-  bool constant_weights = false;  // inputs 1 and 2 (weight, bias) stay as they are: see Kernel::pack
+  bool constant_weights = false;  // the input that holds weights stays as it is: see Kernel::pack
 
   // Typed look-up; the second form gives the fallback where the attribute is absent. Throw on a wrong type.
   int64_t integer(const char* key) const;

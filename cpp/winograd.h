@@ -28,7 +28,8 @@ struct Correlation {
   bool pool = false;
 
   static Correlation of(const ConvShape& s, ConvPass pass) {
-    if (pass == ConvPass::input_grad) return {s.n, s.oc, s.oh, s.ow, s.ic, s.ih, s.iw, 2 - s.pt, 2 - s.pl, true};
+    if (pass == ConvPass::input_grad)
+      return {s.n, s.oc, s.oh, s.ow, s.ic, s.ih, s.iw, 2 - s.pt, 2 - s.pl, true, s.constant_weights};
     return {s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pt, s.pl, false, s.constant_weights, s.finish, s.pool > 1};
   }
   WinogradPicture picture(const float* x, int64_t image) const { return {x + image * h * w * c, h, w, c}; }

@@ -168,3 +168,44 @@ def test_batch_norm_disappears_and_weights_are_seen_to_change():
     net[0].weight.numpy()[...] *= 3  # past the engine: to be said
     run.refresh()
     agree()
+
+
+def test_gradient_of_a_picture_with_constant_weights():
+    net = network()
+    x = np.random.default_rng(2).standard_normal((2, 3, 8, 8)).astype(np.float32)
+
+    def score(x):
+        y = net(x)
+        return (y * y).sum(), y
+
+    run = cool.compile_gradient(score)
+    value, gradient, output = run(x)
+    leaf = cool.tensor(x, requires_grad=True)
+    wanted_value, wanted_output = score(leaf)
+    (wanted,) = cool.grad(wanted_value, leaf)
+    for got, exact_enough in ((value, wanted_value), (gradient, wanted), (output, wanted_output)):
+        assert np.abs(got.numpy() - exact_enough.numpy()).max() <= 2e-5 * np.abs(exact_enough.numpy()).max()
+    names = [step.op.name for step in run.program(leaf.spec).graph.steps]
+    assert not any("weight_grad" in name or name == "channel_affine" for name in names)
+    with pytest.raises(ValueError, match="only one number"):
+        cool.compile_gradient(lambda x: x * 2)(x)
+
+
+@pytest.mark.parametrize("isa", _core.available_isas())
+@pytest.mark.parametrize("case", CONV.cases, ids=str)
+def test_input_gradients_with_constant_weights(case, isa):
+    x, weight, *rest = draw(case)
+    bias = rest[0] if rest else None
+
+    def total(x, weight, bias):
+        y = ops.relu(ops.conv2d(x, weight, bias, **case.kwargs))
+        return (y * y).sum()
+
+    leaf = cool.tensor(x.numpy().astype(np.float64), requires_grad=True)
+    (wanted,) = cool.grad(total(leaf, exact(weight), exact(bias)), leaf)
+    with cool.options(isa=isa):
+        _, gradient = cool.compile_gradient(lambda x: total(x, weight, bias))(x)
+    if wanted.size:
+        assert np.abs(gradient.numpy() - wanted.numpy()).max() <= 2 * CONV.rtol * np.abs(wanted.numpy()).max(
+            initial=1e-6
+        )

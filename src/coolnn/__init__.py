@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _MODULES = ("data", "explain", "formats", "graph", "machine", "models", "nn", "optim", "tasks", "train")
 _NAMES = {
     "compile": "graph",
+    "compile_gradient": "graph",
     "compile_step": "graph",
     "forecast": "graph.planner",
     "load": "formats.model_file",

@@ -483,9 +483,7 @@ def is_grad_enabled() -> bool:
 
 
 @contextlib.contextmanager
-def record(
-    effects: list[Callable[[], None]] | None = None, into: list[Call] | None = None
-) -> Iterator[list[Call]]:
+def record(effects: list[Callable[[], None]] | None = None, into: list[Call] | None = None) -> Iterator[list[Call]]:
     """Collects every operation that runs in this thread inside the `with` block, in order.
 
     With a list for `effects` what is to happen at each run beside the operations (see `each_run`) is collected there.

@@ -4,10 +4,22 @@ Called, `coolnn.graph(f, x=4)` draws the graph of a function: see `coolnn.explai
 """
 
 from ..callable_module import make_callable
-from .compiled import Compiled, CompiledStep, compile, compile_step
+from .compiled import Compiled, CompiledGradient, CompiledStep, compile, compile_gradient, compile_step
 from .graph import Graph, Step, Value, trace
 from .program import Arena
 
-__all__ = ["Arena", "Compiled", "CompiledStep", "Graph", "Step", "Value", "compile", "compile_step", "trace"]
+__all__ = [
+    "Arena",
+    "Compiled",
+    "CompiledGradient",
+    "CompiledStep",
+    "Graph",
+    "Step",
+    "Value",
+    "compile",
+    "compile_gradient",
+    "compile_step",
+    "trace",
+]
 
 make_callable(__name__, "coolnn.explain:graph")

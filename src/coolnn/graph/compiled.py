@@ -170,6 +170,50 @@ class CompiledStep:
         return _table(self._ready(x, y).profile([x, y]))
 
 
+class CompiledGradient:
+    """A function of a tensor and its gradient for that tensor, by one call: `value, gradient = run(x)`.
+
+    Weights are constant, as in `Compiled`: nothing of their gradients is computed.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor | Sequence[Tensor]], arena: Arena | None = None) -> None:
+        self.function = function
+        self._programs = _Kept()
+        self._arena = arena or Arena()
+
+    def program(self, spec: Spec) -> Program:
+        """The program for inputs of this shape and type."""
+        return self._programs.get(spec, lambda: self.make(spec))
+
+    def make(self, spec: Spec, planned: bool = False) -> Program:
+        """A new program, not kept; one that is only `planned` cannot run, and so needs no weights."""
+
+        def value_and_gradient(x: Tensor) -> Sequence[Tensor]:
+            found = self.function(x)
+            values = [found] if isinstance(found, Tensor) else list(found)
+            if values[0].size != 1:
+                raise ValueError(f"only one number has a gradient, the function gives {values[0].spec}; sum it up")
+            return [autograd.grad(values[0], x)[0], *values]  # type: ignore[list-item]  # x takes part, or that raises
+
+        x = Tensor(None, spec)
+        x.requires_grad = True
+        return Program(trace(value_and_gradient, [x], planned), self._arena, constant_weights=True)
+
+    def __call__(self, x: Any) -> tuple[Tensor, ...]:
+        x = _as_tensor(x)
+        gradient, value, *others = self.program(x.spec).run([x])
+        return value, gradient, *others
+
+    def refresh(self) -> None:
+        """To be called after weights were changed in a way that the engine does not see: through `numpy()` views."""
+        self._programs.clear()
+
+    def dump(self, x: Any) -> str:
+        """Every step with algorithm, shape, bytes, milliseconds and speed, from one run on `x`."""
+        x = _as_tensor(x)
+        return _table(self.program(x.spec).profile([x]))
+
+
 def compile(net: nn.Module, input_shape: Sequence[int] | None = None) -> Compiled:
     """Makes a network ready to run by one call; with an input shape at once, else when a shape is first seen.
 
@@ -182,6 +226,21 @@ def compile(net: nn.Module, input_shape: Sequence[int] | None = None) -> Compile
     if input_shape is not None:
         compiled.program(meta(*input_shape).spec)
     return compiled
+
+
+def compile_gradient(function: Callable[[Tensor], Tensor | Sequence[Tensor]]) -> CompiledGradient:
+    """Makes a function of one tensor ready to run together with its gradient for that tensor, weights being constant.
+
+    The function gives one number, or several tensors of which the first is one number; `run(x)` gives that number, its
+    gradient (of the shape of x), and the other tensors. Raises ValueError, when first called, for more than one number.
+
+    >>> import coolnn as cool
+    >>> run = cool.compile_gradient(lambda x: (x * x).sum())
+    >>> value, gradient = run(cool.tensor([1.0, 2.0]))
+    >>> float(value), gradient.tolist()
+    (5.0, [2.0, 4.0])
+    """
+    return CompiledGradient(function)
 
 
 def compile_step(

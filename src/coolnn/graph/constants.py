@@ -49,7 +49,8 @@ class Constants:
 
     def _sources(self) -> list[Value]:
         found = [] if self._program is None else list(self._program.outside)
-        found += [v for _, step, _ in self._packs for v in step.inputs[1:3] if v is not None]
+        weights = [step.inputs[step.op.weight_input or 0] for _, step, _ in self._packs]
+        found += [value for value in weights if value is not None]
         return list(dict.fromkeys(value for value in found if value not in self._derived))
 
     def refresh(self) -> None:

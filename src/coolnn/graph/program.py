@@ -109,14 +109,20 @@ class Program:
         """The weights that steps read in their packed form alone."""
         if self.constants is None:
             return frozenset()
-        read = {v for step in graph.steps for i, v in enumerate(step.inputs) if i != 1 or step not in self._packed}
-        self.constants.only_packed = frozenset(s.inputs[1] for s in self._packed if s.inputs[1] not in read)  # type: ignore[misc]
+        read: set[Value | None] = set()
+        packed: set[Value | None] = set()
+        for step in graph.steps:
+            for i, value in enumerate(step.inputs):
+                (packed if step in self._packed and i == step.op.weight_input else read).add(value)
+        self.constants.only_packed = frozenset(value for value in packed - read if value is not None)
         return self.constants.only_packed
 
     def _add(self, step: Step, ready: Prepared, workspace: int) -> None:
         self.kernels.append((step, ready.kernel))
-        packed = self._packed.get(step)  # then the weights, input 1, are read in that form
-        inputs = tuple(None if packed and i == 1 else self._place(value) for i, value in enumerate(step.inputs))
+        packed = self._packed.get(step)  # then the weights are read in that form
+        inputs = tuple(
+            None if packed and i == step.op.weight_input else self._place(value) for i, value in enumerate(step.inputs)
+        )
         outputs = tuple(self._place(value) for value in step.outputs)
         if ready.kernel is None:
             self._segments.append(_ReferenceStep(step, inputs, outputs))
@@ -217,8 +223,6 @@ def _view(place: tuple[str, int], spec: Spec, arena: _core.Buffer, externals: tu
 
 def _prepare(step: Step, constant_weights: bool) -> Prepared:
     specs = tuple(None if v is None else v.spec for v in step.inputs)
-    # Weights and bias, if there are such, are inputs 1 and 2.
-    constant = (
-        constant_weights and len(step.inputs) > 1 and all(v is None or v.tensor is not None for v in step.inputs[1:3])
-    )
+    weights = None if step.op.weight_input is None else step.inputs[step.op.weight_input]
+    constant = constant_weights and weights is not None and weights.tensor is not None
     return prepare(step.op, specs, step.attributes, constant)

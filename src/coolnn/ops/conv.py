@@ -69,6 +69,7 @@ class Conv2d(Op):
     """y[n, o, h, w] = bias[o] + sum over c, i, j of x[n, c, h·stride + i·dilation, w·...] · weight[o, c, i, j]."""
 
     name = "conv2d"
+    weight_input = 1
     onnx = "Conv"
     saves_inputs = (0, 1)
 
@@ -128,6 +129,7 @@ class Conv2dInputGrad(Op):
     """The gradient of conv2d for its input: every output pixel sends its filter, weighted, back to where it looked."""
 
     name = "conv2d_input_grad"
+    weight_input = 1
     onnx = "ConvTranspose"
 
     def infer(

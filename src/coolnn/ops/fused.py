@@ -29,6 +29,7 @@ class LinearFused(Op):
     """clamp(linear(x, weight, bias) + residual, low, high): a ReLU is a clamp to [0, inf)."""
 
     name = "linear_fused"
+    weight_input = 1
 
     def infer(
         self, x: Spec, weight: Spec, bias: Spec | None, residual: Spec | None, *, low: float, high: float
@@ -54,6 +55,7 @@ class Conv2dFused(Op):
     """
 
     name = "conv2d_fused"
+    weight_input = 1
 
     def infer(
         self,

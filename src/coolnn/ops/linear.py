@@ -63,6 +63,7 @@ class Linear(Op):
     """x · weightᵀ + bias over the last axis."""
 
     name = "linear"
+    weight_input = 1
     onnx = "Gemm"
 
     def infer(self, x: Spec, weight: Spec, bias: Spec | None) -> Spec:

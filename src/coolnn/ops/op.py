@@ -37,6 +37,8 @@ class Op:
     #: Which inputs the chain rule reads the numbers of (None: all), and which outputs (True: all). All else is freed.
     saves_inputs: tuple[int, ...] | None = None
     saves_outputs: tuple[int, ...] | bool = False
+    #: Which input holds weights that a kernel may want packed once, where they are constant.
+    weight_input: int | None = None
 
     def infer(self, *args: Any, **kwargs: Any) -> Spec | tuple[Spec, ...]:
         """Shape rule: the outputs' specs from those of the inputs (None: absent); raises ValueError that says why.
