@@ -9,6 +9,7 @@ from . import (
     googlenet,
     inception,
     lenet,
+    listing,
     mnasnet,
     mobilenet,
     regnet,
@@ -24,6 +25,7 @@ from .efficientnet import EfficientNet, EfficientNetLite
 from .googlenet import GoogLeNet
 from .inception import InceptionV3
 from .lenet import LeNet5, LeNet5Of1998
+from .listing import table
 from .mnasnet import MNASNet
 from .mobilenet import MobileNetV1, MobileNetV2, MobileNetV3
 from .published import (
@@ -101,6 +103,7 @@ __all__ = [
     "inception",
     "lenet",
     "list_models",
+    "listing",
     "mnasnet",
     "mobilenet",
     "published_weights",
@@ -109,6 +112,7 @@ __all__ = [
     "resnet",
     "shufflenet",
     "squeezenet",
+    "table",
     "unfreeze",
     "unregister",
     "vgg",

@@ -79,8 +79,8 @@ class Summary:
         header = ("Layer", "Kind", "Output", "Parameters", "Multiply-adds", "Activations", "Sees", "As fully connected")
         body = [_cells(row) for row in self.rows]
         inputs = ", ".join(_shape(shape) for shape in self.input_shapes)
-        dense = _count(self.dense_weights) if self.dense_weights else ""
-        total = ("Total", "", "", f"{self.parameters:,}", _count(self.macs), _bytes(self.activation_bytes), "", dense)
+        dense = count_text(self.dense_weights) if self.dense_weights else ""
+        total = ("Total", "", "", f"{self.parameters:,}", count_text(self.macs), _bytes(self.activation_bytes), "", dense)
         lines = _table([header, *body, total])
         rule = "─" * max(map(len, lines))
         return "\n".join(
@@ -92,12 +92,12 @@ class Summary:
         notes = [
             f"{self.parameters:,} parameters ({_bytes(self.parameter_bytes)})"
             + (f", {frozen:,} of them frozen" if frozen else "")
-            + f"; {_count(self.macs)} multiply-adds for an input of {inputs}."
+            + f"; {count_text(self.macs)} multiply-adds for an input of {inputs}."
         ]
         if self.parameters and self.dense_weights > self.parameters:
             times = f"{self.dense_weights / self.parameters:,.0f} times as many"
             notes.append(
-                f"Fully connected layers of these shapes would take {_count(self.dense_weights)} weights, {times}."
+                f"Fully connected layers of these shapes would take {count_text(self.dense_weights)} weights, {times}."
             )
         notes.append(
             '"Sees": receptive field / distance of neighbours, in input pixels. Activations: of one forward pass.'
@@ -125,10 +125,10 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.kind,
         _shape(row.output_shape),
         f"{row.parameters:,}" if row.parameters else "",
-        _count(row.macs) if row.macs else "",
+        count_text(row.macs) if row.macs else "",
         _bytes(row.activation_bytes) if row.activation_bytes else "",
         _sees(row),
-        _count(row.dense_weights) if row.dense_weights else "",
+        count_text(row.dense_weights) if row.dense_weights else "",
     )
 
 
@@ -146,7 +146,7 @@ def _shape(shape: Shape) -> str:
     return "×".join(map(str, shape)) or "one number"
 
 
-def _count(number: float) -> str:
+def count_text(number: float) -> str:
     """A number with three or four digits and a unit: 19.63 G."""
     for unit in ("", " k", " M", " G", " T", " P"):
         if number < 1000:
@@ -157,7 +157,7 @@ def _count(number: float) -> str:
 
 
 def _bytes(number: int) -> str:
-    return f"{_count(number)}B" if number >= 1000 else f"{number} B"
+    return f"{count_text(number)}B" if number >= 1000 else f"{number} B"
 
 
 # --- following a run -------------------------------------------------------------------------------------------------
