@@ -1,10 +1,13 @@
 """The canon: published sizes and names, a forward pass and a training step of every network, compiled as eager."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import coolnn as cool
 from coolnn import models, nn, ops, optim
+from coolnn.cli import main
 from coolnn.graph import CompiledStep
 
 #: Parameters and billions of multiply-adds, as torchvision documents them.
@@ -521,3 +524,10 @@ def test_channels_are_shuffled_as_pytorch_does():
     x = numbers(2, 12, 3, 5)
     theirs = torch.nn.functional.channel_shuffle(torch.tensor(x), 3).numpy()
     np.testing.assert_array_equal(nn.ChannelShuffle(3)(cool.tensor(x)).numpy(), theirs)
+
+
+def test_documented_table_is_the_one_that_the_command_prints(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "models.md").read_text()
+    assert main(["models", "list", "--markdown"]) == 0
+    assert page.endswith(capsys.readouterr().out), "write docs/models.md anew with `cool models list --markdown`"
+    assert main(["models", "info", "vgg19", "--markdown"]) == 2 and "--markdown" in capsys.readouterr().err

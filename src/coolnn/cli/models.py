@@ -11,6 +11,7 @@ from . import UsageError, parser_for
 from .data import Bar
 
 _EXAMPLES = """  cool models list
+  cool models list 'vgg*' --markdown     what networks take and cost, as in the documentation
   cool models info vgg19
   cool models get vgg19
 
@@ -26,7 +27,10 @@ def main(words: list[str]) -> int:
     parser.add_argument("name", nargs="?", help="a network by name; for list a pattern such as 'resnet*'")
     parser.add_argument("--folder", metavar="FOLDER", help="where published weights are kept")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.add_argument("--markdown", action="store_true", help="print the list with sizes, as a table in Markdown")
     options = parser.parse_args(words)
+    if options.markdown and (options.action != "list" or options.json):
+        raise UsageError("--markdown is for list, and without --json")
     if options.action == "list":
         return _list(options)
     if options.name is None:
@@ -67,6 +71,9 @@ def _list(options: argparse.Namespace) -> int:
     names = models.list_models(options.name or "*")
     if not names:
         raise UsageError(f"no network matches {options.name!r}; there are: {', '.join(models.list_models())}")
+    if options.markdown:
+        print(models.listing.markdown(models.table(options.name or "*")))
+        return 0
     here = models.available_weights(options.folder)
     rows = {name: _row(name, here) for name in names}
     if options.json:

@@ -241,14 +241,16 @@ _LITE = {
 #: TensorFlow's (pixel - 127) / 128.
 _CENTRED = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}
 
-for _kind, _table, _scale in ((EfficientNet, _SCALED, {}), (EfficientNetLite, _LITE, _CENTRED)):
+for _kind, _table, _centre in ((EfficientNet, _SCALED, {}), (EfficientNetLite, _LITE, _CENTRED)):
     for _name, (_width, _depth, _dropout, _size, _resized) in _table.items():
+        # torchvision trained B1 anew, on pictures made smaller in the plain way.
+        _scale = {"interpolation": "bilinear" if _name == "b1" else "bicubic", **_centre}
         register(
             ModelConfig(
                 f"efficientnet_{_name}",
                 _kind,
                 {"width": _width, "depth": _depth, "dropout": _dropout},
                 input_size=(3, _size, _size),
-                preprocessing=imagenet(_size, _resized, interpolation="bicubic", **_scale),
+                preprocessing=imagenet(_size, _resized, **_scale),
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import groupby
+from typing import Any
 
 from .. import nn
 from ..tensor import Tensor
@@ -111,6 +112,6 @@ DESIGNS = {
     "y_32gf": (20, 232, 115.89, 2.53, 232),
 }
 for _name, _design in DESIGNS.items():
-    _settings = dict(zip(("depth", "initial", "slope", "step", "group_width"), _design, strict=True))
+    _settings: dict[str, Any] = dict(zip(("depth", "initial", "slope", "step", "group_width"), _design, strict=True))
     _settings["squeeze"] = _name.startswith("y")
     register(ModelConfig(f"regnet_{_name}", RegNet, _settings, preprocessing=imagenet(224, 232)))

@@ -252,13 +252,9 @@ _BOTTLENECKS: dict[str, dict[str, Any]] = {
 register(
     ModelConfig("resnet18", ResNet, {"depths": (2, 2, 2, 2)}),
     ModelConfig("resnet34", ResNet, {"depths": (3, 4, 6, 3)}),
+    # The published weights of all networks with bottlenecks are of torchvision's later training recipe.
     *(
-        ModelConfig(
-            name,
-            ResNet,
-            {"block": "bottleneck", **settings},
-            preprocessing=imagenet(224, 232),
-        )
+        ModelConfig(name, ResNet, {"block": "bottleneck", **settings}, preprocessing=imagenet(224, 232))
         for name, settings in _BOTTLENECKS.items()
     ),
 )

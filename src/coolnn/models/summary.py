@@ -80,7 +80,16 @@ class Summary:
         body = [_cells(row) for row in self.rows]
         inputs = ", ".join(_shape(shape) for shape in self.input_shapes)
         dense = count_text(self.dense_weights) if self.dense_weights else ""
-        total = ("Total", "", "", f"{self.parameters:,}", count_text(self.macs), _bytes(self.activation_bytes), "", dense)
+        total = (
+            "Total",
+            "",
+            "",
+            f"{self.parameters:,}",
+            count_text(self.macs),
+            _bytes(self.activation_bytes),
+            "",
+            dense,
+        )
         lines = _table([header, *body, total])
         rule = "─" * max(map(len, lines))
         return "\n".join(
