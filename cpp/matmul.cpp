@@ -190,11 +190,28 @@ KernelPtr make_linear_fused(const Problem& p) {
   return kernel ? with_finish(std::move(kernel), Finish(p), p.outputs[0].elements()) : nullptr;
 }
 
+// Channels of each picture times channels: with pixels as rows, rows^T rows.
+KernelPtr make_gram_matrix(const Problem& p) {
+  const Spec &x = p.inputs[0], &y = p.outputs[0];
+  if (!all_float(p)) return nullptr;
+  const int64_t channels = x.shape[1], pixels = x.shape[2] * x.shape[3];
+  Matrices rows = {channels, 1, {}};
+  for (int64_t n = 0; n < x.shape[0]; n++) rows.offsets.push_back(n * pixels * channels);
+  const auto product = std::make_shared<ProductKernel>(rows.transposed(), rows, matrices_of(y, y), channels, channels,
+                                                       pixels, false);
+  const auto run = [product](const Arguments& a) {
+    const void* const both[] = {a.inputs[0], a.inputs[0]};
+    product->run({both, a.outputs, a.workspace});
+  };
+  return make_function_kernel(product->algorithm, run, product->workspace_bytes);
+}
+
 }  // namespace
 
 Family gemm_family() {
   return {
       {"matmul", make_matmul},
+      {"gram_matrix", make_gram_matrix},
       {"linear", make_linear},
       {"linear_fused", make_linear_fused},
   };

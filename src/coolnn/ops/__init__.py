@@ -9,6 +9,7 @@ from .conv import *
 from .dropout import *
 from .elementwise import *
 from .fused import *
+from .gram import *
 from .index import *
 from .linear import *
 from .loss import *
