@@ -200,7 +200,7 @@ KernelPtr make_gram_matrix(const Problem& p) {
   const auto product = std::make_shared<ProductKernel>(rows.transposed(), rows, matrices_of(y, y), channels, channels,
                                                        pixels, false);
   const auto run = [product](const Arguments& a) {
-    const void* const both[] = {a.inputs[0], a.inputs[0]};
+    const void* const both[] = {a.inputs[0], a.inputs[0], nullptr};
     product->run({both, a.outputs, a.workspace});
   };
   return make_function_kernel(product->algorithm, run, product->workspace_bytes);
