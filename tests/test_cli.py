@@ -232,4 +232,4 @@ def test_doctor(capsys, monkeypatch):
 def test_bench(capsys):
     status, out, err = call(capsys, "bench", "lenet5-infer", "--alone", "--seconds", "0.01")
     assert status == 0 and "lenet5" in out and "ms" in out and err == ""
-    assert json.loads(call(capsys, "bench", "matmul", "--alone", "--seconds", "0.01", "--json")[1])
+    assert json.loads(call(capsys, "bench", "matmul", "--alone", "--seconds", "0.01", "--json", "-")[1])

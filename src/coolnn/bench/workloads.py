@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 
-from .. import __version__, _core, models, ops, optim
+from .. import __version__, _core, machine, models, ops, optim
 from ..data import ArrayDataset, Loader
+from ..diagnosis import processor_name
 from ..graph import compile, compile_step
 from ..options import get_num_threads
 from ..tensor import from_numpy
-from .timing import interleave
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from . import peers, processes
+from .peers import Array, Setting
+from .timing import Timing, interleave
 
 EPOCH_PICTURES = 60_000  # MNIST's
+#: Through many layers of float32 with ReLUs that may flip, gradients agree to about three digits.
+GRADIENTS = 1e-2
 
 
 @dataclass(frozen=True)
 class Workload:
     """Something to measure: a network with its input, trained or run, or a matrix product."""
 
-    kind: str  # train | infer | epoch | matmul
+    kind: str  # train | infer | epoch | matmul | memory | start
     model: str = ""
     batch: int = 1
     size: int = 224
@@ -38,60 +40,128 @@ class Workload:
         """What is measured, in words."""
         if self.kind == "matmul":
             return f"matrix product {self.size} x {self.size} x {self.size}"
+        if self.kind == "start":
+            return "import, and import with a first prediction of LeNet-5"
         if self.kind == "epoch":
             return f"{self.model}, {EPOCH_PICTURES:,} pictures through the loader, batch {self.batch}"
-        verb = "training step" if self.kind == "train" else "inference"
+        verb = {"train": "training step", "infer": "inference", "memory": "training step, peak memory"}[self.kind]
         return f"{self.model} {verb}, batch {self.batch}, {self.channels} x {self.size} x {self.size}"
 
 
 WORKLOADS = {
-    "lenet5": Workload("train", "lenet5", 64, 28, 1, 10),
     "vgg19": Workload("train", "vgg19", 8),
-    "lenet5-infer": Workload("infer", "lenet5", 1, 28, 1, 10),
-    "vgg19-infer": Workload("infer", "vgg19", 1),
+    "resnet18": Workload("train", "resnet18", 32),
+    "resnet20": Workload("train", "resnet20", 32, 32, 3, 10),
+    "lenet5": Workload("train", "lenet5", 64, 28, 1, 10),
     "lenet5-epoch": Workload("epoch", "lenet5", 64, 28, 1, 10),
+    "vgg19-infer": Workload("infer", "vgg19"),
+    "resnet50-infer": Workload("infer", "resnet50"),
+    "mobilenet_v2-infer": Workload("infer", "mobilenet_v2"),
+    "lenet5-infer": Workload("infer", "lenet5", 1, 28, 1, 10),
     "matmul": Workload("matmul", size=1024),
+    "matmul-4096": Workload("matmul", size=4096),
+    "vgg19-memory": Workload("memory", "vgg19", 8),
+    "start": Workload("start"),
+}
+#: `cool bench zoo`: the canon, one picture at a time.
+ZOO = {
+    name: Workload("infer", name)
+    for name in (
+        *("vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1"),
+        *("mobilenet_v2", "efficientnet_lite0", "densenet121"),
+    )
 }
 
 
-def run(workload: Workload, seconds: float = 10.0, peers: bool = True, least: int = 5) -> dict[str, Any]:
-    """Measures a workload here and, if PyTorch is installed, there; the medians in seconds and the ratio.
+@dataclass
+class Contest:
+    """Everybody who does a piece of work, with the differences of their answers from ours."""
 
-    The answers are compared before anything is timed, so that a fast wrong one cannot win. Raises RuntimeError if they
-    differ.
-    """
-    peers = peers and importlib.util.find_spec("torch") is not None
-    if peers:
-        import torch
+    ours: dict[str, Callable[[], Any]]
+    others: list[Setting] = field(default_factory=list)
+    differences: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    flops: float = 0.0
 
-        torch.set_num_threads(get_num_threads())
-    runs, difference = _RUNNERS[workload.kind](workload, peers)
-    timings = interleave(runs, seconds, least)
-    ours = timings.pop("coolnn")
-    eager = timings.pop("coolnn eager", None)
-    result: dict[str, Any] = {
-        "work": workload.title,
-        "coolnn_seconds": ours.median,
-        "coolnn_eager_seconds": eager and eager.median,
-        "peers": {name: timing.median for name, timing in timings.items()},
-        "threads": get_num_threads(),
-        "isa": _core.isa(),
-        "versions": {"coolnn": __version__, "numpy": np.__version__, "python": platform.python_version()},
-        "runs": len(ours.seconds),
-    }
-    if peers:
-        result["ratio"] = min(result["peers"].values()) / ours.median
-        result["difference"] = difference
-        result["versions"]["torch"] = torch.__version__
-    return result
+    def join(self, what: str, make: Callable[[], list[Setting]]) -> None:
+        """Lets a peer take part, or notes why it cannot."""
+        try:
+            self.others += make()
+        except NotImplementedError as error:
+            self.notes.append(f"{what}: left out, it has no {error}")
+
+    def check(self, title: str, answer: Array) -> None:
+        """Compares the others' answers with ours; raises RuntimeError, so that a fast wrong one cannot win."""
+        for setting in self.others:
+            theirs = np.asarray(setting.run())
+            self.differences[setting.name] = agree(f"{title}, {setting.name}", answer, theirs, setting.tolerance)
 
 
-def _agree(what: str, ours: Any, theirs: Any, bound: float) -> float:
+def agree(what: str, ours: Any, theirs: Any, bound: float) -> float:
+    """The largest difference relative to the largest number; raises RuntimeError if it is not below the bound."""
     ours, theirs = np.asarray(ours), np.asarray(theirs)
+    if ours.shape != theirs.shape:
+        raise RuntimeError(f"{what}: the results have shapes {ours.shape} and {theirs.shape}")
     difference = float(np.abs(ours - theirs).max() / max(float(np.abs(theirs).max()), 1e-30))
     if not difference < bound:
         raise RuntimeError(f"{what}: the results differ by {difference:.1e} (relative), more than {bound:.0e}")
     return difference
+
+
+def run(
+    workload: Workload, seconds: float = 10.0, others: Sequence[str] | None = None, least: int = 5, slow: bool = False
+) -> dict[str, Any]:
+    """Measures a workload here and with the peers (modules of `peers.PEERS`; all that are installed by default).
+
+    The answers are compared before anything is timed. Gives medians in seconds, and for each peer the ratio of its
+    time to ours and the difference of its answer. Raises RuntimeError if answers differ by more than the stated bound.
+    """
+    chosen = list(peers.installed()) if others is None else list(others)
+    if workload.kind in ("memory", "start"):
+        return _described(workload, chosen) | processes.measure(workload, chosen)
+    contest = _CONTESTS[workload.kind](workload, chosen, slow)
+    runs = {**contest.ours, **{setting.name: setting.run for setting in contest.others}}
+    timings = interleave(runs, seconds, least)
+    ours = timings["coolnn"].median
+    rows = [_row(name, timing, ours, contest) for name, timing in timings.items()]
+    rivals = [timings[setting.name].median / ours for setting in contest.others if setting.same_precision]
+    return _described(workload, chosen) | {
+        "unit": "seconds",
+        "rows": rows,
+        "ratio": min(rivals, default=None),
+        "runs": len(timings["coolnn"].seconds),
+        "notes": contest.notes,
+    }
+
+
+def _row(name: str, timing: Timing, ours: float, contest: Contest) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name, "seconds": timing.median, "best_seconds": timing.best}
+    row |= {"ratio": timing.median / ours, "difference": contest.differences.get(name)}
+    row["float32"] = all(setting.same_precision for setting in contest.others if setting.name == name)
+    if contest.flops:
+        row["gflops"] = contest.flops / timing.median / 1e9
+    return row
+
+
+def _described(workload: Workload, chosen: Sequence[str]) -> dict[str, Any]:
+    """What every result says of where it comes from."""
+    versions = {peers.package_of(name): version for name, version in peers.installed().items() if name in chosen}
+    return {
+        "work": workload.title,
+        "threads": get_num_threads(),
+        "isa": _core.isa(),
+        "processor": processor_name(),
+        "peak_gflops": machine.peak_rate() / 1e9,
+        "versions": {
+            "coolnn": __version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            **versions,
+        },
+    }
+
+
+# --- the kinds of work -----------------------------------------------------------------------------------------------
 
 
 def _inputs(workload: Workload) -> tuple[Array, Array]:
@@ -105,107 +175,85 @@ def _network(workload: Workload) -> Any:
     return models.create(workload.model, num_classes=workload.classes, in_channels=workload.channels)
 
 
-def _train(workload: Workload, peers: bool) -> tuple[dict[str, Callable[[], Any]], float]:
+def _torch(chosen: Sequence[str]) -> Any:
+    """The one peer that trains."""
+    return cast(Any, peers.load("peer_torch")) if "peer_torch" in chosen else None
+
+
+def _infer(workload: Workload, chosen: Sequence[str], slow: bool) -> Contest:
+    images, _ = _inputs(workload)
+    net = _network(workload).eval()
+    x, compiled = from_numpy(images), compile(net)
+    contest = Contest({"coolnn": lambda: compiled(x).numpy()})
+    for name in chosen:
+        contest.join(
+            peers.package_of(name),
+            lambda name=name: peers.load(name).inferences(net, images, get_num_threads(), slow),  # type: ignore[misc]
+        )
+    contest.check(workload.title, compiled(x).numpy())
+    return contest
+
+
+def _train(workload: Workload, chosen: Sequence[str], slow: bool) -> Contest:
     lr = 1e-4  # small: the loss must stay a number for as long as the measurement takes
     images, labels = _inputs(workload)
     net = _network(workload)
-    runs: dict[str, Callable[[], Any]] = {}
-    difference = 0.0
-    if peers:
-        from . import peer_torch
-
-        difference = _same_gradients(net, images, labels, workload.title)
-        runs |= peer_torch.training_steps(net, images, labels, lr)
+    contest = Contest({})
+    torch = _torch(chosen)
+    if torch is not None:
+        difference = _same_gradients(torch, net, images, labels, workload.title)
+        threads = get_num_threads()
+        contest.join("torch", lambda: torch.training_steps(net, images, labels, lr, threads, slow))
+        contest.differences = {setting.name: difference for setting in contest.others}
     step = compile_step(net, optimizer=optim.SGD(net.parameters(), lr=lr, momentum=0.9))
     x, y = from_numpy(images), from_numpy(labels)
-    eager_net = _network(workload)
-    eager_optimizer = optim.SGD(eager_net.parameters(), lr=lr, momentum=0.9)
-
-    def eager() -> float:
-        eager_optimizer.zero_grad()
-        loss = ops.cross_entropy(eager_net(x), y)
-        loss.backward()
-        eager_optimizer.step()
-        return float(loss)
-
-    return {"coolnn": lambda: float(step(x, y)), "coolnn eager": eager, **runs}, difference
+    contest.ours["coolnn"] = lambda: float(step(x, y))
+    return contest
 
 
-def _same_gradients(net: Any, images: Array, labels: Array, title: str) -> float:
-    """Compares loss and first-layer gradient with PyTorch's, in evaluation mode (no dropout)."""
-    import torch
+def _same_gradients(torch: Any, net: Any, images: Array, labels: Array, title: str) -> float:
+    """Compares loss and all gradients with PyTorch's, in evaluation mode (no dropout); the largest difference."""
+    from .portable import traced
 
-    from . import peer_torch
-
-    twin = peer_torch.mirror(net).eval()
-    loss = torch.nn.functional.cross_entropy(
-        twin(torch.from_numpy(np.ascontiguousarray(images))), torch.from_numpy(labels)
-    )
-    loss.backward()
+    graph = traced(net, images.shape)
+    loss, gradients = torch.loss_and_gradients(graph, images, labels)
     net.eval()
     ours = ops.cross_entropy(net(from_numpy(images)), from_numpy(labels))
     ours.backward()
-    gradient = next(iter(net.parameters())).grad.numpy()
     net.train()
+    agree(title, ours.item(), loss, 1e-4)
+    differences = [agree(title, tensor.grad.numpy(), theirs, GRADIENTS) for tensor, theirs in gradients.items()]
     for parameter in net.parameters():
         parameter.grad = None
-    _agree(title, ours.item(), loss.item(), 1e-4)
-    # Through 19 layers of float32 with ReLUs that may flip, gradients agree to about three digits.
-    return _agree(title, gradient, next(iter(twin.parameters())).grad.numpy(), 1e-2)
+    return max(differences)
 
 
-def _infer(workload: Workload, peers: bool) -> tuple[dict[str, Callable[[], Any]], float]:
-    images, _ = _inputs(workload)
-    net = _network(workload).eval()
-    x = from_numpy(images)
-    compiled = compile(net)
-
-    def forward() -> Array:
-        return compiled(x).numpy()
-
-    runs: dict[str, Callable[[], Any]] = {"coolnn": forward}
-    difference = 0.0
-    if peers:
-        from . import peer_torch
-
-        others = peer_torch.inferences(net, images)
-        difference = max(_agree(workload.title, forward(), other(), 1e-4) for other in others.values())
-        runs |= others
-    return runs, difference
-
-
-def _matmul(workload: Workload, peers: bool) -> tuple[dict[str, Callable[[], Any]], float]:
+def _matmul(workload: Workload, chosen: Sequence[str], slow: bool) -> Contest:
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((workload.size, workload.size), np.float32) for _ in range(2))
     x, y = from_numpy(a), from_numpy(b)
-    runs: dict[str, Callable[[], Any]] = {"coolnn": lambda: ops.matmul(x, y), "numpy": lambda: a @ b}
-    difference = _agree(workload.title, ops.matmul(x, y).numpy(), a @ b, 1e-5)
-    if peers:
-        import torch
+    contest = Contest({"coolnn": lambda: ops.matmul(x, y)}, flops=2.0 * workload.size**3)
+    contest.others = [Setting("numpy", lambda: a @ b)]
+    torch = _torch(chosen)
+    if torch is not None:
+        contest.others += torch.products(a, b, get_num_threads())
+    contest.check(workload.title, ops.matmul(x, y).numpy())
+    return contest
 
-        ta, tb = torch.from_numpy(a), torch.from_numpy(b)
-        runs["torch mm"] = lambda: torch.mm(ta, tb)
-    return runs, difference
 
-
-def _epoch(workload: Workload, peers: bool) -> tuple[dict[str, Callable[[], Any]], float]:
+def _epoch(workload: Workload, chosen: Sequence[str], slow: bool) -> Contest:
     """One pass over as many pictures as MNIST has (random ones: speed does not depend on what is on them)."""
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (EPOCH_PICTURES, workload.size, workload.size, workload.channels), np.uint8)
     labels = rng.integers(0, workload.classes, EPOCH_PICTURES)
     net = _network(workload)
-    runs: dict[str, Callable[[], Any]] = {}
-    if peers:
-        from . import peer_torch
-
-        runs = peer_torch.epochs(net, pictures, labels, workload.batch)
-    loader = Loader(ArrayDataset(pictures, labels), workload.batch, shuffle=True)
+    loader = Loader(ArrayDataset(pictures, labels), workload.batch, shuffle=True, drop_last=True)
     step = compile_step(net, optimizer=optim.SGD(net.parameters(), lr=1e-4, momentum=0.9))
+    contest = Contest({"coolnn": lambda: sum(float(step(x, y)) for x, y in loader)})
+    torch = _torch(chosen)
+    if torch is not None:
+        contest.others = torch.epochs(net, pictures, labels, workload.batch, get_num_threads())
+    return contest
 
-    def epoch() -> float:
-        return sum(float(step(x, y)) for x, y in loader)
 
-    return {"coolnn": epoch, **runs}, 0.0
-
-
-_RUNNERS = {"train": _train, "infer": _infer, "epoch": _epoch, "matmul": _matmul}
+_CONTESTS = {"train": _train, "infer": _infer, "epoch": _epoch, "matmul": _matmul}

@@ -20,7 +20,7 @@ VERBS = {
     "plan": "say how much memory and time a run or a training step will take",
     "models": "list networks, and download weights that were published for them",
     "data": "list, inspect and download data sets",
-    "bench": "measure speed, beside PyTorch where it is installed",
+    "bench": "measure speed, beside other programs where they are installed",
     "doctor": "check this installation: version, processor, threads, numbers, speed",
 }
 

@@ -2,58 +2,157 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+from collections.abc import Iterator
+from typing import Any
 
-from . import UsageError, number, parser_for
+from . import UsageError, number, parser_for, whole
 
-_EXAMPLES = """  cool bench
-  cool bench lenet5 vgg19 --seconds 30
-  cool bench matmul --json
+_EXAMPLES = """  cool bench                             all works, beside every peer that is installed
+  cool bench vgg19-infer lenet5 --seconds 30 --json results.json
+  cool bench zoo                         inference of eight networks, one picture at a time
+  cool bench kernels --layers benchmarks/layers/resnet50.txt --pass forward --batch 1
+  cool bench kernels --of mobilenet_v2 --save mobilenet.txt
 
-Peers that are installed (PyTorch) run in turn with coolnn, on the same number of threads; the ratio is the fastest
-peer's median time divided by ours.
+Peers (PyTorch, ONNX Runtime, OpenVINO, ncnn) run in turn with coolnn, each in its fastest settings, on the same number
+of threads; their answers are compared with ours before anything is timed. The ratio is a peer's median time divided by
+ours; that of a work is to the fastest peer that computes in float32, too.
 """
+_GROUPS = ("zoo", "kernels")
 
 
 def main(words: list[str]) -> int:
     """Runs the verb."""
-    parser = parser_for("bench", _EXAMPLES)
-    parser.add_argument(
-        "work", nargs="*", help="lenet5, vgg19 (training steps), lenet5-infer, vgg19-infer, matmul (default: all)"
-    )
-    parser.add_argument("--seconds", type=number, default=10.0, metavar="S", help="time for each work (default: 10)")
-    parser.add_argument("--alone", action="store_true", help="leave the peers out")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    options = parser.parse_args(words)
-
-    from .. import bench
+    options = _parser().parse_args(words)
+    from ..bench import WORKLOADS, peers
+    from ..files import write_json
+    from ..options import set_num_threads
 
     if not 0 < options.seconds < float("inf"):
         raise UsageError(f"--seconds must be a positive number, not {options.seconds:g}")
-    names = options.work or list(bench.WORKLOADS)
-    unknown = [name for name in names if name not in bench.WORKLOADS]
+    unknown = [name for name in options.work if name not in (*WORKLOADS, *_GROUPS)]
     if unknown:
-        raise UsageError(f"there is no work named {unknown[0]}; choose from: {', '.join(bench.WORKLOADS)}")
+        raise UsageError(f"there is no work named {unknown[0]}; choose from: {', '.join((*WORKLOADS, *_GROUPS))}")
+    if options.threads:
+        set_num_threads(options.threads)
+    chosen = _peers(options)
+    if peers.missing() and not options.alone:
+        print(peers.missing(), file=sys.stderr)
     results = []
-    for name in names:
-        if sys.stderr.isatty():
-            print(f"{bench.WORKLOADS[name].title} ...", end="\r", file=sys.stderr, flush=True)
-        result = bench.run(bench.WORKLOADS[name], options.seconds, peers=not options.alone)
+    for result in _kernels(options, chosen) if "kernels" in options.work else _works(options, chosen):
         results.append(result)
-        if not options.json:
-            print("\x1b[K" * sys.stdout.isatty() + _line(result), flush=True)
-    if options.json:
+        if options.json and options.json != "-":
+            write_json(options.json, results)
+    if options.json == "-":
         print(json.dumps(results, indent=2))
     return 0
 
 
-def _line(result: dict[str, object]) -> str:
-    def milliseconds(seconds: float) -> str:
-        return f"{seconds * 1e3:,.3g} ms" if seconds < 0.1 else f"{seconds * 1e3:,.0f} ms"
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_for("bench", _EXAMPLES)
+    parser.add_argument("work", nargs="*", help="names of works, or zoo, or kernels (default: all works)")
+    parser.add_argument("--seconds", type=number, default=10.0, metavar="S", help="time for each work (default: 10)")
+    parser.add_argument("--threads", type=whole(0), metavar="N", help="for us and for the peers")
+    parser.add_argument("--peers", metavar="NAMES", help="only these, such as torch,ncnn (default: all installed)")
+    parser.add_argument("--alone", action="store_true", help="leave the peers out")
+    parser.add_argument("--slow", action="store_true", help="also settings that take minutes to make: torch.compile")
+    parser.add_argument("--json", metavar="FILE", help="write the results there as JSON (-: print nothing but them)")
+    kernels = parser.add_argument_group("kernels")
+    kernels.add_argument("--layers", metavar="FILE", help="shapes of the layers to measure")
+    kernels.add_argument("--of", metavar="MODEL", help="the convolutions of this network")
+    kernels.add_argument("--save", metavar="FILE", help="write the shapes there and stop")
+    kernels.add_argument("--pass", dest="direction", choices=("forward", "input_grad", "weight_grad"))
+    kernels.add_argument("--batch", type=whole(1), metavar="N", help="pictures, in place of what the file says")
+    return parser
 
-    peers = result["peers"]
-    assert isinstance(peers, dict)
-    text = f"{result['work']:52} coolnn {milliseconds(float(str(result['coolnn_seconds']))):>9}"
-    text += "".join(f"   {name} {milliseconds(seconds)}" for name, seconds in peers.items())
-    return text + (f"   ratio {result['ratio']:.2f}" if "ratio" in result else "")
+
+def _peers(options: argparse.Namespace) -> list[str]:
+    from ..bench import peers
+
+    found = [] if options.alone else list(peers.installed())
+    if options.peers is None:
+        return found
+    known = [peers.package_of(module) for module in peers.PEERS]
+    names = options.peers.split(",")
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--peers: there is no peer named {name}; choose from: {', '.join(known)}")
+    return [module for module in found if peers.package_of(module) in names]
+
+
+def _works(options: argparse.Namespace, chosen: list[str]) -> Iterator[dict[str, Any]]:
+    from .. import bench
+
+    works = dict(bench.ZOO) if "zoo" in options.work else {}
+    works |= {name: bench.WORKLOADS[name] for name in options.work or bench.WORKLOADS if name in bench.WORKLOADS}
+    for workload in works.values():
+        if sys.stderr.isatty():
+            print(f"{workload.title} ...", end="\r", file=sys.stderr, flush=True)
+        result = bench.run(workload, options.seconds, chosen, slow=options.slow)
+        if options.json != "-":
+            print("\x1b[K" * sys.stdout.isatty() + table(result), flush=True)
+        yield result
+
+
+def table(result: dict[str, Any]) -> str:
+    """A result as lines: everybody's time, ratio to ours, speed and difference of the answer."""
+    threads = f"{result['threads']} thread" + "s" * (result["threads"] != 1)
+    lines = [f"{result['work']}  ({threads}, {result['isa']})"]
+    for row in result["rows"]:
+        value = f"{row['bytes'] / 2**20:,.0f} MiB" if "bytes" in row else _milliseconds(row["seconds"])
+        line = f"  {row['name']:30} {value:>12}"
+        line += f" {row['ratio']:8.2f}"
+        if "gflops" in row:
+            line += f" {row['gflops']:7.0f} GFLOP/s, {row['gflops'] / result['peak_gflops']:.0%} of peak"
+        if row["difference"] is not None:
+            line += f"   differs by {row['difference']:.0e}" + "  (not float32)" * (not row["float32"])
+        lines.append(line)
+    if result["ratio"] is not None:
+        lines.append(f"  {'ratio to the best of them':30} {'':12} {result['ratio']:8.2f}")
+    return "\n".join([*lines, *(f"  {note}" for note in result["notes"])])
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:,.3g} ms" if seconds < 0.1 else f"{seconds * 1e3:,.0f} ms"
+
+
+def _kernels(options: argparse.Namespace, chosen: list[str]) -> Iterator[dict[str, Any]]:
+    import dataclasses
+
+    from ..bench import layers, peers
+    from ..files import write_text
+
+    if (options.layers is None) == (options.of is None):
+        raise UsageError("kernels needs --layers FILE or --of MODEL (one of the two)")
+    found = layers.layers_of(options.of) if options.of else layers.read_layers(options.layers)
+    if options.batch:
+        found = [dataclasses.replace(layer, n=options.batch) for layer in found]
+    if options.save:
+        title = f"The convolutions of {options.of or options.layers} (cool bench kernels --of MODEL --save FILE)."
+        write_text(options.save, layers.write_layers(title, found))
+        return
+    torch = peers.load("peer_torch") if "peer_torch" in chosen else None
+    quiet = options.json == "-"
+    if not quiet:
+        print(f"{'pass':12} {'algorithm':20} {'ms':>9} {'GFLOP/s':>8} {'peak':>5} {'torch':>9} {'ratio':>6}  layer")
+    totals: dict[str, list[float]] = {}
+    for layer in found:
+        for direction in [options.direction] if options.direction else layers.PASSES:
+            row = layers.measure(layer, direction, torch, min(options.seconds, 1.0))
+            rival = min(row["peers"].values(), default=None)
+            totals.setdefault(direction, []).append(row["count"] * row["seconds"])
+            if rival is not None:
+                totals.setdefault(f"{direction} in torch", []).append(row["count"] * rival)
+            if not quiet:
+                beside = f"{rival * 1e3:9.3f} {row['ratio']:6.2f}" if rival is not None else " " * 16
+                print(
+                    f"{direction:12} {row['algorithm']:20} {row['seconds'] * 1e3:9.3f} {row['gflops']:8.0f} "
+                    f"{row['share_of_peak']:5.0%} {beside}  {row['layer']}",
+                    flush=True,
+                )
+            yield row
+    if not quiet:
+        for name, times in totals.items():
+            print(f"all as often as they occur, {name}: {sum(times) * 1e3:,.1f} ms")

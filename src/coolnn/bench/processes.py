@@ -1,0 +1,92 @@
+"""What only a process of its own shows: its peak memory, and how long it takes until it has answered."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import machine, models, nn, optim
+from ..graph import compile_step
+from ..options import get_num_threads
+
+if TYPE_CHECKING:
+    from .workloads import Workload
+
+#: How often a start is measured; the middle one counts.
+STARTS = 7
+_PREDICTION = "; cool.compile(cool.models.create('lenet5'))(cool.zeros(1, 1, 28, 28)).numpy()"
+_STARTS = {
+    "coolnn import": "import coolnn",
+    "coolnn import and prediction": "import coolnn as cool" + _PREDICTION,
+    "torch import": "import torch",
+}
+
+
+def measure(workload: Workload, chosen: Sequence[str]) -> dict[str, Any]:
+    """The rows of a result: peak memory of a training step, or the time of a start."""
+    programs = ["coolnn"] + ["torch"] * ("peer_torch" in chosen)
+    if workload.kind == "memory":
+        found = {name: _peak(name, workload) for name in programs}
+        unit = "bytes"
+    else:
+        found = {name: start_seconds(code) for name, code in _STARTS.items() if name.split()[0] in programs}
+        unit = "seconds"
+    ours = next(iter(found.values()))
+    rows = [
+        {"name": name, unit: value, "ratio": value / ours, "difference": None, "float32": True}
+        for name, value in found.items()
+    ]
+    rivals = [value / ours for name, value in found.items() if not name.startswith("coolnn")]
+    return {"unit": unit, "rows": rows, "ratio": min(rivals, default=None), "notes": []}
+
+
+def start_seconds(code: str, times: int = STARTS) -> float:
+    """How long a fresh interpreter takes for a line of code, without its own start: the median of some runs."""
+    timed = f"import time; begin = time.perf_counter(); {code}; print(time.perf_counter() - begin)"
+    return statistics.median(_ask(timed) for _ in range(times))
+
+
+def _peak(name: str, workload: Workload) -> float:
+    words = (name, workload.model, workload.batch, workload.size, workload.channels, workload.classes)
+    return _ask(f"from coolnn.bench import processes; print(processes.step_bytes{words!r})")
+
+
+def _ask(code: str) -> float:
+    threads = str(get_num_threads())
+    environment = os.environ | {"COOLNN_THREADS": threads, "OMP_NUM_THREADS": threads}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(f"a measuring process failed: {(run.stderr.splitlines() or ['no message'])[-1]}")
+    return float(run.stdout.splitlines()[-1])
+
+
+def step_bytes(name: str, model: str, batch: int, size: int, channels: int, classes: int) -> int:
+    """Peak memory of this process with three training steps (SGD with momentum), ours or PyTorch's.
+
+    PyTorch's network is made from ours without numbers; all that the process had before it loaded PyTorch, the
+    interpreter included, does not count.
+    """
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((batch, channels, size, size), np.float32)
+    labels = rng.integers(0, classes, batch)
+    if name == "coolnn":
+        net = models.create(model, classes, channels)
+        step = compile_step(net, optimizer=optim.SGD(net.parameters(), lr=1e-4, momentum=0.9))
+        for _ in range(3):
+            step(images, labels)
+        return machine.peak_memory()
+    with nn.meta_parameters():
+        net = models.create(model, classes, channels)
+    before = machine.resident_memory()
+    torch = importlib.import_module(f"{__package__}.peer_torch")
+    (setting,) = torch.training_steps(net, images, labels, 1e-4, get_num_threads(), layouts=("torch channels-last",))
+    for _ in range(3):
+        setting.run()
+    return machine.peak_memory() - before
