@@ -27,19 +27,27 @@ bool valid_dim(const Spec& spec, int64_t dim) { return dim >= 0 && dim < spec.ra
 // --- whole places of an axis ----------------------------------------------------------------------------------------
 
 template <class T>
-void take_places(const T* x, const int64_t* index, T* y, const Around& from, int64_t count, int64_t begin,
-                 int64_t end) {
-  for (int64_t item = begin; item < end; item++) {
-    const int64_t outer = item / count, place = index[item % count];
+void take_places(const T* x, const int64_t* index, T* y, const Around& from, int64_t count, int64_t begin, int64_t end,
+                 bool all_there) {
+  for (int64_t item = begin; item < end;) {
+    const T* in = x + item / count * from.size * from.inner;
     T* out = y + item * from.inner;
-    if (place < 0 || place >= from.size) {
-      std::fill(out, out + from.inner, T(0));
-    } else {
-      const T* in = x + (outer * from.size + place) * from.inner;
-      if (from.inner == 1) *out = *in;
-      else std::memcpy(out, in, size_t(from.inner) * sizeof(T));
+    const int64_t first = item % count, last = std::min(count, first + end - item);
+    item += last - first;
+    if (from.inner == 1 && all_there) {  // single numbers, as when channels are shuffled
+      for (int64_t j = first; j < last; j++) *out++ = in[index[j]];
+      continue;
+    }
+    for (int64_t j = first; j < last; j++, out += from.inner) {
+      const int64_t place = index[j];
+      if (place < 0 || place >= from.size) std::fill(out, out + from.inner, T(0));
+      else std::memcpy(out, in + place * from.inner, size_t(from.inner) * sizeof(T));
     }
   }
+}
+
+bool all_inside(const int64_t* index, int64_t count, int64_t size) {
+  return std::all_of(index, index + count, [=](int64_t place) { return place >= 0 && place < size; });
 }
 
 template <class T> KernelPtr make_take_of(const Spec& x, const Spec& y, int64_t dim) {
@@ -48,8 +56,9 @@ template <class T> KernelPtr make_take_of(const Spec& x, const Spec& y, int64_t 
   const int64_t group = std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, y.stride[dim]));
   if (items > 0 && from.outer == 0) return nullptr;  // nothing to take from
   return make_function_kernel("rows", [=](const Arguments& a) {
+    const bool all_there = all_inside(a.in<int64_t>(1), count, from.size);
     parallel_range(items, group, [&](int64_t begin, int64_t end) {
-      take_places(a.in<T>(0), a.in<int64_t>(1), a.out<T>(0), from, count, begin, end);
+      take_places(a.in<T>(0), a.in<int64_t>(1), a.out<T>(0), from, count, begin, end, all_there);
     });
   });
 }
@@ -75,6 +84,21 @@ KernelPtr make_take_grad(const Problem& p) {
   // A chunk is a band of columns, alone in writing to it: the sums run in the order of the index.
   const int64_t band = std::min<int64_t>(std::max<int64_t>(to.inner, 1), 1024);
   const int64_t bands = (to.inner + band - 1) / band;
+  if (to.inner == 1) {  // single numbers: the function that adds rows would be called for each
+    const int64_t rows = std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, std::max(to.size, count)));
+    return make_function_kernel("numbers", [=](const Arguments& a) {
+      const int64_t* index = a.in<int64_t>(1);
+      parallel_range(to.outer, rows, [&](int64_t begin, int64_t end) {
+        std::fill_n(a.out(0) + begin * to.size, (end - begin) * to.size, 0.0f);
+        for (int64_t row = begin; row < end; row++) {
+          float* out = a.out(0) + row * to.size;
+          const float* in = a.in(0) + row * count;
+          for (int64_t j = 0; j < count; j++)
+            if (index[j] >= 0 && index[j] < to.size) out[index[j]] += in[j];
+        }
+      });
+    });
+  }
   const auto accumulate = isa().movement.accumulate;
   return make_function_kernel("bands", [=](const Arguments& a) {
     parallel_for(to.outer * bands, [&](int64_t chunk, int) {
