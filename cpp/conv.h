@@ -42,7 +42,7 @@ struct ConvAlgorithm {
 extern const ConvAlgorithm depthwise_convolution;
 // A picture of the batch in each lane: few channels.
 extern const ConvAlgorithm batch_lanes_convolution;
-// Straight from padded lines of a picture with few channels.
+// Read where it lies: few channels in a group.
 extern const ConvAlgorithm direct_convolution;
 // The gradient of an input with few channels.
 extern const ConvAlgorithm tap_planes_convolution;

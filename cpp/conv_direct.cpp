@@ -1,5 +1,6 @@
-// Direct convolution of pictures with few channels (a network's first layer): each output line is computed from lines
-// of the picture that were copied with their padding, so that no patch crosses a border and nothing else is packed.
+// Convolution straight from the picture, for few channels in a group: gathering patches for a matrix product would take
+// longer than the product. The lines that a band of the output needs are copied once, with zeros around them; then every
+// patch is read where it lies. Groups of 2, 4 or 8 channels share a vector.
 #include <algorithm>
 #include <cmath>
 
@@ -10,28 +11,60 @@
 namespace coolnn {
 namespace {
 
-constexpr int64_t MOST_CHANNELS = 15;            // from 16 on others do it better
-constexpr int64_t LINES = 8;                     // of output in a chunk
-constexpr int64_t STREAMED_OUTPUT = 8 << 20;     // larger outputs would leave the caches anyway
+constexpr int64_t CHUNKS_WANTED = 40;
+constexpr int64_t LEAST_WORK = 1 << 17;   // multiply-adds that are worth a chunk
+constexpr size_t STREAMED = 8 << 20;      // bytes: larger outputs would leave the caches anyway
+constexpr int64_t BAND_FLOATS = 1 << 16;  // of the copied lines: a part of the second-level cache
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t logarithm(int64_t n) {
+  int64_t log = 0;
+  while (int64_t(1) << log < n) log++;
+  return log;
+}
 
-class DirectConvolution final : public Kernel {
+// Groups share a vector: their channels are a small power of two, as many in as out.
+bool shares_vectors(const ConvShape& s) {
+  const int64_t width = s.group_oc();
+  return s.groups > 1 && width == s.group_ic() && (width == 2 || width == 4 || width == 8) && width < isa().vector_floats;
+}
+
+// Of the copied lines, in pixels.
+int64_t line_width(const ConvShape& s) { return (s.ow - 1) * s.sw + (s.kw - 1) * s.dw + 1; }
+
+// Output lines in a band.
+int64_t band_lines(const ConvShape& s) {
+  const int64_t pictures = std::max<int64_t>(s.n, 1);
+  const int64_t bands = std::clamp<int64_t>(s.macs() / LEAST_WORK / pictures, 1, divide_up(CHUNKS_WANTED, pictures));
+  return std::max<int64_t>(1, std::min(divide_up(s.oh, bands), BAND_FLOATS / (line_width(s) * s.ic * s.sh)));
+}
+
+// The input gradient without stride: a convolution of the output gradient with the filters turned over.
+ConvShape turned(const ConvShape& s) {
+  ConvShape t = s;
+  t.ic = s.oc, t.ih = s.oh, t.iw = s.ow;
+  t.oc = s.ic, t.oh = s.ih, t.ow = s.iw;
+  t.pt = (s.kh - 1) * s.dh - s.pt, t.pl = (s.kw - 1) * s.dw - s.pl;
+  return t;
+}
+
+class Direct final : public Kernel {
  public:
-  explicit DirectConvolution(const ConvShape& s)
-      : s_(s),
-        table_(isa().conv.direct),
-        line_floats_((s.pl + s.iw + std::max<int64_t>(0, s.pr)) * s.ic),
-        patch_(s.kh * s.kw * s.ic),
-        blocks_(divide_up(s.oc, table_.columns)),
-        lines_(std::max<int64_t>(1, std::min(LINES, divide_up(s.n * s.oh, 32)))) {
-    const bool joined = s.dw == 1;  // taps beside each other lie without a gap
-    run_length_ = joined ? s.kw * s.ic : s.ic;
+  Direct(const ConvShape& s, bool turned_weights)
+      : shape_(s), gemm_(isa().gemm), table_(isa().conv.direct), shared_(shares_vectors(s)), turned_(turned_weights) {
+    steps_ = s.kh * s.kw * s.group_ic();
+    block_ = shared_ ? isa().vector_floats : gemm_.tile_columns;
+    width_ = line_width(s);
+    lines_ = band_lines(s);
+    bands_ = divide_up(s.oh, lines_);
+    // Beside each other the taps of a line are one run, if a patch takes all of a pixel's channels.
     for (int64_t ky = 0; ky < s.kh; ky++)
-      for (int64_t kx = 0; kx < (joined ? 1 : s.kw); kx++)
-        runs_.push_back(ky * s.dh * line_floats_ + kx * s.dw * s.ic);
-    const size_t bytes = size_t(blocks_ * table_.columns * patch_) * sizeof(float);
-    (s.constant_weights ? packed_bytes : workspace_bytes) = bytes;
+      for (int64_t kx = 0; kx < s.kw; kx++) {
+        if (s.groups == 1 && s.dw == 1 && kx > 0) runs_.back().length += s.ic;
+        else runs_.push_back({(ky * s.dh * width_ + kx * s.dw) * s.ic, s.group_ic()});
+      }
+    (s.constant_weights ? packed_bytes : workspace_bytes) = size_t(groups() * group_floats()) * sizeof(float);
+    if (shared_) algorithm = "direct_grouped";
   }
 
   void pack(const void* const* inputs, void* packed) const override {
@@ -40,88 +73,129 @@ class DirectConvolution final : public Kernel {
 
   void run(const Arguments& a) const override {
     const float* weights = static_cast<const float*>(a.packed);
-    if (!s_.constant_weights) {
+    if (packed_bytes == 0) {
       pack_weights(a.in(1), static_cast<float*>(a.workspace));
       weights = static_cast<const float*>(a.workspace);
     }
-    const int64_t bands = divide_up(s_.oh, lines_);
-    parallel_for(s_.n * bands, [&](int64_t chunk, int) {
-      const int64_t begin = chunk % bands * lines_;
-      run_band(a, weights, chunk / bands, begin, std::min(begin + lines_, s_.oh));
-    });
+    parallel_for(shape_.n * bands_, [&](int64_t chunk, int) { run_band(a, weights, chunk / bands_, chunk % bands_ * lines_); });
   }
 
  private:
-  // The output lines [begin, end) of one picture.
-  void run_band(const Arguments& a, const float* weights, int64_t image, int64_t begin, int64_t end) const {
-    const int64_t first = begin * s_.sh - s_.pt, count = (end - begin - 1) * s_.sh + (s_.kh - 1) * s_.dh + 1;
-    float* const padded = thread_scratch(size_t(count * line_floats_));
-    const int64_t row = s_.iw * s_.ic, left = s_.pl * s_.ic;
-    for (int64_t i = 0; i < count; i++) {
-      float* const to = padded + i * line_floats_;
-      if (first + i < 0 || first + i >= s_.ih) {
-        std::fill(to, to + line_floats_, 0.0f);
-        continue;
-      }
-      const float* const from = a.in(0) + (image * s_.ih + first + i) * row;
-      std::fill(to, to + left, 0.0f);
-      std::copy(from, from + row, to + left);
-      std::fill(to + left + row, to + line_floats_, 0.0f);
-    }
-    const int64_t size = s_.ow * s_.oc;
-    DirectLine line = {};
-    line.pixel = s_.sw * s_.ic;
-    line.runs = runs_.data(), line.run_count = int64_t(runs_.size()), line.run_length = run_length_;
-    line.weights = weights;
-    line.outputs = s_.oc, line.pixels = s_.ow;
-    line.bias = a.in(2);
-    line.low = s_.finish.low, line.high = s_.finish.high;
-    line.stream = s_.n * s_.oh * size * 4 > STREAMED_OUTPUT && s_.oc % isa().vector_floats == 0 &&
-                  reinterpret_cast<uintptr_t>(a.out(0)) % 64 == 0;
-    for (int64_t y = begin; y < end; y++) {
-      const int64_t at = (image * s_.oh + y) * size;
-      line.x = padded + (y - begin) * s_.sh * line_floats_;
-      line.y = a.out(0) + at;
-      line.residual = s_.finish.residual ? a.in(3) + at : nullptr;
-      table_.line(line);
-    }
+  // Where groups share vectors, all of them count as one.
+  int64_t groups() const { return shared_ ? 1 : shape_.groups; }
+  int64_t group_floats() const {
+    return steps_ * divide_up(shape_.oc / groups(), gemm_.tile_columns) * gemm_.tile_columns;
   }
 
-  void pack_weights(const float* weights, float* to) const {
-    const int64_t columns = table_.columns;
-    for (int64_t block = 0; block < blocks_; block++)
-      for (int64_t k = 0; k < patch_; k++)
-        for (int64_t i = 0; i < columns; i++) {
-          const int64_t output = block * columns + i;
-          *to++ = output < s_.oc ? weights[output * patch_ + k] : 0.0f;
+  void pack_weights(const float* from, float* to) const {
+    if (turned_) return pack_turned(from, to);
+    const int64_t channels = shape_.oc / groups();
+    parallel_for(groups(), [&](int64_t group, int) {
+      gemm_.pack_b(from + group * channels * steps_, 1, steps_, steps_, channels, steps_, to + group * group_floats());
+    });
+  }
+
+  // Filters as the forward pass has them: an output channel of this pass is one of their input channels.
+  void pack_turned(const float* from, float* to) const {
+    const int64_t taps = shape_.kh * shape_.kw, outputs = shape_.group_oc(), sums = shape_.group_ic();
+    const int64_t filter = taps * outputs, panel = gemm_.tile_columns;
+    parallel_for(shape_.groups, [&](int64_t group, int) {
+      const int64_t column = shared_ ? group * outputs : 0;  // a group that shares a vector has some of its lanes
+      float* target = shared_ ? to + column / panel * steps_ * panel + column % panel : to + group * group_floats();
+      for (int64_t tap = 0; tap < taps; tap++)
+        gemm_.pack_b(from + group * sums * filter + (taps - 1 - tap) * outputs, filter, 1, sums, outputs, steps_,
+                     target + tap * sums * panel);
+    });
+  }
+
+  // Output lines [begin, begin + lines_) of one picture.
+  void run_band(const Arguments& a, const float* weights, int64_t picture, int64_t begin) const {
+    const ConvShape& s = shape_;
+    const int64_t end = std::min(begin + lines_, s.oh), row = width_ * s.ic;
+    const int64_t rows = (end - begin - 1) * s.sh + (s.kh - 1) * s.dh + 1;
+    // A vector that begins at the last channels may reach beyond the end.
+    float* band = thread_scratch(size_t(rows * row + isa().vector_floats));
+    std::fill_n(band + rows * row, isa().vector_floats, 0.0f);
+    const float* x = a.in(0) + picture * s.ih * s.iw * s.ic;
+    for (int64_t r = 0; r < rows; r++) copy_line(x, begin * s.sh - s.pt + r, band + r * row);
+
+    const int64_t channels = s.oc / groups();
+    // Whole lines of the cache, so that none is fetched to be written in part.
+    const bool streams = size_t(s.n * s.oh * s.ow * s.oc) * sizeof(float) > STREAMED && s.oc % 16 == 0 &&
+                         channels % block_ % 16 == 0 && reinterpret_cast<uintptr_t>(a.out(0)) % 64 == 0;
+    const float* bias = turned_ ? nullptr : a.in(2);
+    for (int64_t group = 0; group < groups(); group++)
+      for (int64_t channel = 0; channel < channels; channel += block_)
+        for (int64_t y = begin; y < end; y++) {
+          const int64_t output = group * channels + channel, place = (picture * s.oh + y) * s.ow * s.oc + output;
+          DirectLine line = {band + (y - begin) * s.sh * row + (shared_ ? channel : group * s.group_ic()),
+                             s.sw * s.ic,
+                             runs_.data(),
+                             int64_t(runs_.size()),
+                             weights + group * group_floats() + channel / gemm_.tile_columns * steps_ * gemm_.tile_columns +
+                                 channel % gemm_.tile_columns,
+                             s.ow,
+                             std::min(block_, channels - channel),
+                             a.out(0) + place,
+                             s.oc,
+                             {},
+                             streams && std::min(block_, channels - channel) % isa().vector_floats == 0};
+          if (bias != nullptr) line.epilogue.bias = bias + output;
+          if (s.finish.residual) line.epilogue.residual = a.in(3) + place;
+          line.epilogue.low = s.finish.low, line.epilogue.high = s.finish.high;
+          (shared_ ? table_.grouped_line[logarithm(s.group_oc())] : table_.line)(line);
         }
   }
 
-  const ConvShape s_;
+  // The input line y, from the left of the padding to where the last patch ends.
+  void copy_line(const float* x, int64_t y, float* to) const {
+    const ConvShape& s = shape_;
+    const int64_t first = std::min(s.pl, width_), last = std::clamp(s.iw + s.pl, first, width_);
+    if (y < 0 || y >= s.ih) {
+      std::fill_n(to, width_ * s.ic, 0.0f);
+      return;
+    }
+    std::fill_n(to, first * s.ic, 0.0f);
+    std::copy_n(x + y * s.iw * s.ic, (last - first) * s.ic, to + first * s.ic);
+    std::fill_n(to + last * s.ic, (width_ - last) * s.ic, 0.0f);
+  }
+
+  ConvShape shape_;
+  const GemmTable& gemm_;
   const DirectTable& table_;
-  const int64_t line_floats_, patch_, blocks_, lines_;
-  std::vector<int64_t> runs_;
-  int64_t run_length_;
+  bool shared_, turned_;
+  std::vector<DirectRun> runs_;
+  int64_t steps_;          // numbers that are summed for one output
+  int64_t block_;          // output channels of a line at once
+  int64_t width_;
+  int64_t lines_, bands_;  // output lines in a band, bands in a picture
 };
 
 bool accepts(const ConvShape& s, ConvPass pass) {
-  const int64_t needed = (s.ow - 1) * s.sw + (s.kw - 1) * s.dw + 1;  // pixels of a padded line
-  return pass == ConvPass::forward && s.groups == 1 && s.ic > 0 && s.ic <= MOST_CHANNELS && s.n > 0 && s.pl >= 0 &&
-         s.pt >= 0 && s.pl + s.iw + std::max<int64_t>(0, s.pr) >= needed;
+  if (std::min({s.oh, s.ow, s.ih, s.iw, s.ic, s.oc, s.kh, s.kw}) == 0) return false;
+  if (pass == ConvPass::forward) return true;
+  return pass == ConvPass::input_grad && s.sh == 1 && s.sw == 1 && turned(s).pt >= 0 && turned(s).pl >= 0;
 }
 
-// Multiply-adds on whole vectors of outputs, and copying the padded lines.
-double cost(const ConvShape& s, ConvPass) {
-  constexpr double PART_OF_PEAK = 0.8, PART_OF_ONE_VECTOR = 0.5, COPY = 4, WRITE = 4;
-  const double lanes = isa().vector_floats, outputs = std::ceil(double(s.oc) / lanes) * lanes;
-  const double pixels = double(s.n) * s.oh * s.ow;
-  // A number of the picture that serves one vector of outputs only has to be loaded as often as there are products.
-  const double part = outputs > lanes ? PART_OF_PEAK : PART_OF_ONE_VECTOR;
-  return pixels * s.kh * s.kw * s.ic * outputs / part + COPY * double(s.n) * s.ih * s.iw * s.ic +
-         WRITE * pixels * outputs;
+// Multiply-adds on whole vectors; the copy; the weights, which each band reads anew; the start of each run and the end of
+// each tile.
+double forward_cost(const ConvShape& s) {
+  constexpr double PART_OF_PEAK = 0.93, PART_SHARED = 0.5, COPY = 4, READ = 3, RUN_CYCLES = 3, END_CYCLES = 5;
+  const double lanes = isa().vector_floats, pixels = double(s.n) * s.oh * s.ow;
+  const bool shared = shares_vectors(s);
+  const double vectors = shared ? std::ceil(s.oc / lanes) : s.groups * std::ceil(s.group_oc() / lanes);
+  const double taps = double(s.kh) * s.kw, runs = s.groups == 1 && s.dw == 1 ? double(s.kh) : taps;
+  const double work = taps * s.group_ic() / (shared ? PART_SHARED : PART_OF_PEAK) + (runs * RUN_CYCLES + END_CYCLES) / 4;
+  const double bands = double(s.n) * divide_up(s.oh, band_lines(s)), weights = double(s.oc) * s.group_ic() * taps;
+  return pixels * vectors * lanes * work + COPY * double(s.n) * s.ih * s.iw * s.ic + READ * bands * weights;
 }
 
-KernelPtr make(const ConvShape& shape, ConvPass) { return std::make_unique<DirectConvolution>(shape); }
+double cost(const ConvShape& s, ConvPass pass) { return forward_cost(pass == ConvPass::forward ? s : turned(s)); }
+
+KernelPtr make(const ConvShape& s, ConvPass pass) {
+  const bool forward = pass == ConvPass::forward;
+  return std::make_unique<Direct>(forward ? s : turned(s), !forward);
+}
 
 }  // namespace
 

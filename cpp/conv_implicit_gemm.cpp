@@ -41,6 +41,11 @@ struct InputPatches {
   }
 };
 
+// 1 x 1 without stride and padding: nothing is gathered.
+bool pixels_are_rows(const ConvShape& s) {
+  return s.kh == 1 && s.kw == 1 && s.oh == s.ih && s.ow == s.iw && s.sh == 1 && s.sw == 1;
+}
+
 // y (pixels x channels) = patches (pixels x taps of channels) times weights; one product a group.
 class Forward final : public Kernel {
  public:
@@ -49,23 +54,42 @@ class Forward final : public Kernel {
         patches_(s),
         plan_(s.groups, s.n * s.oh * s.ow, s.group_oc(), s.kh * s.kw * s.group_ic(), false),
         gather_(isa().conv.gather_rows) {
-    workspace_bytes = plan_.workspace_bytes();
+    pixels_are_rows_ = pixels_are_rows(s);
+    if (s.constant_weights) packed_bytes = plan_.packed_bytes();
+    else workspace_bytes = plan_.workspace_bytes();
   }
 
+  void pack(const void* const* inputs, void* packed) const override {
+    pack_b(plan_, Operands(*this, {inputs, nullptr, nullptr}), static_cast<float*>(packed));
+  }
   void run(const Arguments& a) const override {
     const Operands operands(*this, a);
-    multiply(plan_, operands, a.workspace);
+    multiply(plan_, operands, a.workspace, static_cast<const float*>(a.packed));
   }
 
  private:
   class Operands final : public GemmOperands {
    public:
     Operands(const Forward& kernel, const Arguments& a)
-        : kernel_(kernel), shape_(kernel.shape_), x_(a.in(0)), weight_(a.in(1)), bias_(a.in(2)), y_(a.out(0)) {}
+        : kernel_(kernel),
+          shape_(kernel.shape_),
+          x_(a.in(0)),
+          weight_(a.in(1)),
+          bias_(a.in(2)),
+          residual_(shape_.finish.residual ? a.in(3) : nullptr),
+          y_(a.outputs != nullptr ? a.out(0) : nullptr) {}
     PanelOrder a_order() const override { return PanelOrder::rows; }
-    void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t, float* to) const override {
+    void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t panels,
+                float* to) const override {
+      if (kernel_.pixels_are_rows_) {
+        const float* from = x_ + row * shape_.ic + group * shape_.group_ic() + k;
+        return kernel_.plan_.table->pack_a(from, shape_.ic, 1, rows, depth, PanelOrder::rows, panels, to);
+      }
       const PatchSource source = kernel_.patches_.of_group(x_, group * shape_.group_ic());
       kernel_.gather_(source, row, rows, k, k + depth, to);
+    }
+    const float* dense_rows(int64_t, int64_t row) const override {
+      return kernel_.pixels_are_rows_ && shape_.groups == 1 ? x_ + row * shape_.ic : nullptr;
     }
     void pack_b(int64_t group, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
       const int64_t patch = kernel_.plan_.k;
@@ -79,13 +103,15 @@ class Forward final : public Kernel {
     GemmEpilogue epilogue(int64_t group) const override {
       GemmEpilogue e;
       if (bias_ != nullptr) e.bias = bias_ + group * shape_.group_oc();
+      if (residual_ != nullptr) e.residual = residual_ + group * shape_.group_oc();
+      e.low = shape_.finish.low, e.high = shape_.finish.high;
       return e;
     }
 
    private:
     const Forward& kernel_;
     const ConvShape& shape_;
-    const float *x_, *weight_, *bias_;
+    const float *x_, *weight_, *bias_, *residual_;
     float* y_;
   };
 
@@ -93,6 +119,7 @@ class Forward final : public Kernel {
   InputPatches patches_;
   GemmPlan plan_;
   decltype(ConvTable::gather_rows) gather_;
+  bool pixels_are_rows_;
 };
 
 struct ProductPhase : InputPhase {
@@ -107,7 +134,8 @@ struct ProductPhase : InputPhase {
 
 class InputGrad final : public Kernel {
  public:
-  explicit InputGrad(const ConvShape& s) : shape_(s), gather_(isa().conv.gather_rows) {
+  explicit InputGrad(const ConvShape& s)
+      : shape_(s), gather_(isa().conv.gather_rows), pixels_are_rows_(pixels_are_rows(s)) {
     for (InputPhase& phase : input_phases(s)) {
       phases_.emplace_back(s, std::move(phase));
       workspace_bytes = std::max(workspace_bytes, phases_.back().plan.workspace_bytes());
@@ -127,7 +155,12 @@ class InputGrad final : public Kernel {
     Operands(const InputGrad& kernel, const ProductPhase& phase, const Arguments& a)
         : kernel_(kernel), shape_(kernel.shape_), phase_(phase), grad_(a.in(0)), weight_(a.in(1)), dx_(a.out(0)) {}
     PanelOrder a_order() const override { return PanelOrder::rows; }
-    void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t, float* to) const override {
+    void pack_a(int64_t group, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t panels,
+                float* to) const override {
+      if (kernel_.pixels_are_rows_) {
+        const float* from = grad_ + row * shape_.oc + group * shape_.group_oc() + k;
+        return phase_.plan.table->pack_a(from, shape_.oc, 1, rows, depth, PanelOrder::rows, panels, to);
+      }
       const PatchSource source = {grad_ + group * shape_.group_oc(),
                                   grad_ + shape_.n * shape_.oh * shape_.ow * shape_.oc,
                                   shape_.oh,
@@ -140,6 +173,9 @@ class InputGrad final : public Kernel {
                                   phase_.runs.data(),
                                   int64_t(phase_.runs.size())};
       kernel_.gather_(source, row, rows, k, k + depth, to);
+    }
+    const float* dense_rows(int64_t, int64_t row) const override {
+      return kernel_.pixels_are_rows_ && shape_.groups == 1 ? grad_ + row * shape_.oc : nullptr;
     }
     void pack_b(int64_t group, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
       const GemmTable& table = *phase_.plan.table;
@@ -174,6 +210,7 @@ class InputGrad final : public Kernel {
   ConvShape shape_;
   std::vector<ProductPhase> phases_;
   decltype(ConvTable::gather_rows) gather_;
+  bool pixels_are_rows_;
 };
 
 // dw (output channels x taps of channels) = grad^T (output channels x pixels) times patches (pixels x taps of channels).
@@ -231,12 +268,13 @@ bool accepts(const ConvShape&, ConvPass) { return true; }
 // Multiply-adds on whole vectors of columns; the packing, which takes about as long as some multiply-adds a number; and
 // the start of each run of a patch.
 double cost(const ConvShape& s, ConvPass pass) {
-  constexpr double PACK = 4, RUN_CYCLES = 15, PART_OF_PEAK = 0.9;
+  constexpr double GATHER = 4, COPY = 2, RUN_CYCLES = 15, PART_OF_PEAK = 0.9;
   const double lanes = isa().vector_floats;
   const auto whole = [&](double n) { return std::ceil(n / lanes) * lanes; };
   const double pixels = double(s.n) * s.oh * s.ow, taps = double(s.kh) * s.kw;
   const double ic = double(s.group_ic()), oc = double(s.group_oc());
   const double runs = s.groups == 1 ? double(s.kh) : taps;  // of one patch
+  const bool gathers = pass == ConvPass::weight_grad || !pixels_are_rows(s);
   double products = 0, packed = 0, repeats = 1;
   switch (pass) {
     case ConvPass::forward:
@@ -255,7 +293,8 @@ double cost(const ConvShape& s, ConvPass pass) {
       packed = pixels * (oc + taps * ic);
       break;
   }
-  return double(s.groups) * (products / PART_OF_PEAK + repeats * (PACK * packed + RUN_CYCLES * lanes * pixels * runs));
+  const double packing = gathers ? GATHER * packed + RUN_CYCLES * lanes * pixels * runs : COPY * packed;
+  return double(s.groups) * (products / PART_OF_PEAK + repeats * packing);
 }
 
 KernelPtr make(const ConvShape& shape, ConvPass pass) {
@@ -269,6 +308,6 @@ KernelPtr make(const ConvShape& shape, ConvPass pass) {
 
 }  // namespace
 
-const ConvAlgorithm implicit_gemm = {"implicit_gemm", false, false, accepts, cost, make};
+const ConvAlgorithm implicit_gemm = {"implicit_gemm", true, false, accepts, cost, make};
 
 }  // namespace coolnn

@@ -30,7 +30,16 @@ class MergedGroups final : public Kernel {
   MergedGroups(const ConvShape& s, ConvPass pass)
       : shape_(s), pass_(pass), count_(best_count(s, pass)), inner_(implicit_gemm.make(merged(s, count_), pass)) {
     inner_bytes_ = (inner_->workspace_bytes + 63) / 64 * 64;
-    workspace_bytes = inner_bytes_ + size_t(s.oc * s.kh * s.kw * s.group_ic() * count_) * sizeof(float);
+    wide_floats_ = s.oc * s.kh * s.kw * s.group_ic() * count_;
+    packed_bytes = inner_->packed_bytes;
+    workspace_bytes = inner_bytes_ + (packed_bytes > 0 ? 0 : size_t(wide_floats_) * sizeof(float));
+  }
+
+  void pack(const void* const* inputs, void* packed) const override {
+    std::vector<float> wide(static_cast<size_t>(wide_floats_));
+    copy_diagonal(static_cast<const float*>(inputs[1]), wide.data(), true);
+    const void* wide_inputs[] = {nullptr, wide.data(), nullptr, nullptr};
+    inner_->pack(wide_inputs, packed);
   }
 
   void run(const Arguments& a) const override {
@@ -41,8 +50,11 @@ class MergedGroups final : public Kernel {
       copy_diagonal(wide, a.out(0), false);
       return;
     }
+    if (packed_bytes > 0) return inner_->run(a);
     copy_diagonal(a.in(1), wide, true);
-    const void* inputs[] = {a.inputs[0], wide, pass_ == ConvPass::forward ? a.inputs[2] : nullptr};
+    const bool forward = pass_ == ConvPass::forward;
+    const void* inputs[] = {a.inputs[0], wide, forward ? a.inputs[2] : nullptr,
+                            forward && shape_.finish.residual ? a.inputs[3] : nullptr};
     inner_->run({inputs, a.outputs, a.workspace});
   }
 
@@ -70,6 +82,7 @@ class MergedGroups final : public Kernel {
   int64_t count_;
   KernelPtr inner_;
   size_t inner_bytes_;
+  int64_t wide_floats_;
 };
 
 bool accepts(const ConvShape& s, ConvPass pass) { return s.groups > 1 && s.ic > 0 && best_count(s, pass) > 1; }
@@ -80,6 +93,6 @@ KernelPtr make(const ConvShape& shape, ConvPass pass) { return std::make_unique<
 
 }  // namespace
 
-const ConvAlgorithm merged_groups_convolution = {"merged_groups", false, false, accepts, cost, make};
+const ConvAlgorithm merged_groups_convolution = {"merged_groups", true, false, accepts, cost, make};
 
 }  // namespace coolnn

@@ -78,7 +78,7 @@ class TapPlanes final : public Kernel {
       for (int64_t k = 0; k < shape_.oc; k += GEMM_DEPTH) {
         gemm_.pack_b(grad + x * shape_.oc + k, 1, shape_.oc, depth_at(k), width, depth_at(k), packed);
         gemm_.multiply({weights + k * panels_ * gemm_.tile_rows, PanelOrder::depth, panels_, packed, gemm_.tile_columns,
-                        depth_at(k) * gemm_.tile_columns, planes_, width, depth_at(k), planes + x, offsets, {}, k > 0});
+                        depth_at(k) * gemm_.tile_columns, planes_, width, depth_at(k), planes + x, offsets, {}, k > 0, nullptr, 0});
       }
     }
   }

@@ -134,6 +134,8 @@ struct BlockProduct {
   int64_t* offsets;
   float* output;
   GemmEpilogue epilogue;
+  const float* ahead = nullptr;
+  int64_t ahead_floats = 0;
 
   BlockProduct(const GemmPlan& plan_, const GemmOperands& operands_, int64_t item_, GemmRange rows_, GemmRange columns_,
                float* partial)
@@ -152,6 +154,11 @@ struct BlockProduct {
       output = partial;
     }
     epilogue = operands.epilogue(item);
+  }
+
+  void ask_for(GemmRange next) {
+    ahead = operands.dense_rows(item, next.begin);
+    if (ahead != nullptr) ahead_floats = next.size() * plan.k;
   }
 
   int64_t group() const { return COLUMN_GROUP * plan.table->tile_columns; }
@@ -180,20 +187,28 @@ struct BlockProduct {
     }
     plan.table->multiply({a, operands.a_order(), panels, packed, plan.table->tile_columns,
                           k.size() * plan.table->tile_columns, rows.size(), width, k.size(), output + column, offsets,
-                          own, accumulate});
+                          own, accumulate, ahead, ahead_floats});
   }
 };
 
 void multiply_stripe(const GemmPlan& plan, const GemmOperands& operands, const Stripe& stripe, const float* packed) {
-  // Row blocks run fastest, so that threads share the columns of B that they are working on.
-  parallel_for(stripe.blocks.size() * plan.row_blocks, [&](int64_t chunk, int) {
-    const int64_t block = stripe.blocks.begin + chunk / plan.row_blocks;
-    const GemmRange rows = plan.rows(chunk % plan.row_blocks), columns = plan.columns(block % plan.column_blocks);
-    if (rows.size() == 0 || columns.size() == 0) return;
-    const BlockProduct product(plan, operands, block / plan.column_blocks, rows, columns, nullptr);
-    for (int64_t step = stripe.steps.begin; step < stripe.steps.end; step++) {
-      const GemmRange k = plan.depth(0, step);
-      product.add_packed(k, packed + stripe.offset(plan, block, k.begin), step == plan.steps - 1);
+  // A chunk takes several row blocks one after another: so it is known what the next one packs. Row blocks run fastest,
+  // so that threads share the columns of B that they are working on.
+  const int64_t in_chunk = at_least_one(plan.row_blocks / (2 * CHUNKS_WANTED));
+  const int64_t chunks = divide_up(plan.row_blocks, in_chunk);
+  parallel_for(stripe.blocks.size() * chunks, [&](int64_t chunk, int) {
+    const int64_t block = stripe.blocks.begin + chunk / chunks, item = block / plan.column_blocks;
+    const GemmRange columns = plan.columns(block % plan.column_blocks);
+    const int64_t first = chunk % chunks * in_chunk, end = std::min(first + in_chunk, plan.row_blocks);
+    for (int64_t row_block = first; row_block < end && columns.size() > 0; row_block++) {
+      const GemmRange rows = plan.rows(row_block);
+      if (rows.size() == 0) continue;
+      BlockProduct product(plan, operands, item, rows, columns, nullptr);
+      if (plan.steps == 1 && row_block + 1 < plan.row_blocks) product.ask_for(plan.rows(row_block + 1));
+      for (int64_t step = stripe.steps.begin; step < stripe.steps.end; step++) {
+        const GemmRange k = plan.depth(0, step);
+        product.add_packed(k, packed + stripe.offset(plan, block, k.begin), step == plan.steps - 1);
+      }
     }
   });
 }

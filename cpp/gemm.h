@@ -45,6 +45,8 @@ class GemmOperands {
   // Rows [row, row + rows) at steps [k, k + depth) of A; see GemmTable::pack_a.
   virtual void pack_a(int64_t item, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t panels,
                       float* to) const = 0;
+  // Where rows of A lie as a whole, if they do so without gaps; else null. They are asked for before they are packed.
+  virtual const float* dense_rows(int64_t, int64_t) const { return nullptr; }
   // Columns [column, column + columns) at steps [k, k + depth) of B; see GemmTable::pack_b.
   virtual void pack_b(int64_t item, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const = 0;
   // The first number of an item's C, whose columns are contiguous, and where its rows [row, row + rows) begin.

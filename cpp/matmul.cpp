@@ -21,6 +21,7 @@ class StridedOperands final : public GemmOperands {
   const GemmTable* table;
   const Matrices *a, *b, *c;
   const float *a_data, *b_data, *bias_data;
+  int64_t depth;
   float* c_data;
 
   static PanelOrder order(const Matrices& a) {
@@ -31,6 +32,10 @@ class StridedOperands final : public GemmOperands {
               float* to) const override {
     const float* from = a_data + a->offsets[size_t(item)] + row * a->row_stride + k * a->column_stride;
     table->pack_a(from, a->row_stride, a->column_stride, rows, depth, a_order(), panels, to);
+  }
+  const float* dense_rows(int64_t item, int64_t row) const override {
+    const bool dense = a->column_stride == 1 && a->row_stride == depth;
+    return dense ? a_data + a->offsets[size_t(item)] + row * a->row_stride : nullptr;
   }
   void pack_b(int64_t item, int64_t column, int64_t columns, int64_t k, int64_t depth, float* to) const override {
     const float* from = b_data + b->offsets[size_t(item)] + k * b->row_stride + column * b->column_stride;
@@ -116,6 +121,7 @@ class ProductKernel final : public Kernel {
     const bool staged = !staged_.offsets.empty();
     StridedOperands operands;
     operands.table = table_;
+    operands.depth = plan_.k;
     operands.a = &a_, operands.b = &b_, operands.c = staged ? &staged_ : &c_;
     operands.a_data = arguments.in(turned_ ? 1 : 0), operands.b_data = arguments.in(turned_ ? 0 : 1);
     operands.bias_data = has_bias_ ? arguments.in(2) : nullptr;

@@ -163,6 +163,14 @@ CASES = {
     "direct_dilated": Conv(2, 3, (20, 33), 40, (3, 3), dilation=(2, 3), padding=(2, 3, 2, 3)),
     "direct_strided": Conv(1, 4, (31, 70), 32, (3, 3), stride=(2, 3), padding=(1, 0, 0, 2)),
     "direct_large": Conv(2, 3, (150, 150), 64, (3, 3), padding=SAME3),
+    # Groups that share a vector, whole and partial, and groups with vectors of their own.
+    **{
+        f"groups_of_{w}": Conv(2, g * w, (9, 15), g * w, (3, 3), padding=SAME3, groups=g)
+        for g, w in ((9, 2), (16, 2), (5, 4), (8, 4), (3, 8), (4, 8), (3, 16), (2, 20), (2, 48))
+    },
+    "groups_strided": Conv(2, 32, (11, 30), 32, (5, 3), stride=(2, 2), padding=(2, 1, 2, 1), groups=8),
+    "groups_dilated": Conv(1, 24, (19, 18), 24, (3, 3), dilation=(3, 2), padding=(2, 1, 0, 4), groups=3),
+    "beyond_the_padding": Conv(1, 8, (9, 9), 24, (2, 2), padding=(3, 2, 1, 3)),
     "no_pictures": Conv(0, 3, (5, 5), 4, (3, 3)),
     "blocks": Conv(3, 70, (19, 18), 90, (3, 3), padding=SAME3),
 }
@@ -210,14 +218,18 @@ def test_nan_and_infinity_stay_in_their_patches() -> None:
 @pytest.mark.parametrize(
     ("c", "names"),
     [
-        (Conv(2, 64, (28, 28), 64, (5, 5), padding=(2, 2, 2, 2)), ["implicit_gemm"] * 3),
-        (Conv(64, 6, (14, 14), 16, (5, 5)), ["batch_lanes"] * 3),
+        (Conv(2, 64, (28, 28), 64, (5, 5), padding=(2, 2, 2, 2)), ["direct", "direct", "implicit_gemm"]),
+        (Conv(2, 64, (28, 28), 64, (1, 1)), ["implicit_gemm"] * 3),
+        (Conv(64, 6, (14, 14), 16, (5, 5)), ["direct", "batch_lanes", "batch_lanes"]),
         (
             Conv(2, 3, (64, 64), 64, (7, 7), stride=(2, 2), padding=(3, 3, 3, 3)),
             ["direct", "tap_planes", "implicit_gemm"],
         ),
         (Conv(2, 32, (28, 28), 32, (3, 3), padding=SAME3, groups=32), ["depthwise"] * 3),
-        (Conv(2, 64, (28, 28), 64, (3, 3), padding=SAME3, groups=16), ["merged_groups"] * 3),
+        (
+            Conv(2, 64, (28, 28), 64, (3, 3), padding=SAME3, groups=16),
+            ["direct_grouped", "direct_grouped", "merged_groups"],
+        ),
     ],
 )
 def test_choice(c: Conv, names: list[str]) -> None:

@@ -1,103 +1,136 @@
-// Direct convolution of pictures with few channels: a tile of output pixels by two vectors of output channels.
+// Convolution straight from the picture: output channels in the lanes, neighbouring pixels in registers, nothing gathered.
 #include "kernels/conv_direct.h"
 
+#include "kernels/gemm_tile.h"
+#include "kernels/transpose.h"
 #include "simd.h"
 
 namespace coolnn {
 namespace COOLNN_ISA {
 
-constexpr int VECTORS = 2;
-constexpr int PIXELS = REGISTERS >= 32 ? 14 : 6;  // sums, two weights and one number of the picture fill the registers
-
-// `pixels` results of VECTORS_HERE vectors, from (first pixel, block) on. PIXEL is line.pixel where it is known.
-template <int COUNT, int VECTORS_HERE, int PIXEL>
-static void tile(const DirectLine& line, int64_t first, int64_t block) {
-  const int64_t pixel = PIXEL ? PIXEL : line.pixel, output = block * VECTORS * VL;
-  const float* weights = line.weights + block * VECTORS * VL * line.run_count * line.run_length;
-  vf sum[COUNT][VECTORS_HERE];
+template <int PIXELS, int VECTORS>
+static INLINE void finish_pixels(const DirectLine& line, vf (&sum)[PIXELS][VECTORS], float* y, int last_channels) {
+  const GemmEpilogue& e = line.epilogue;
+  const float* residual = e.residual != nullptr ? e.residual + (y - line.y) : nullptr;
+  const vf low = broadcast(e.low), high = broadcast(e.high);
 #pragma GCC unroll 2
-  for (int v = 0; v < VECTORS_HERE; v++) {
-    const int64_t left = line.outputs - output - v * VL;
-    const vf start = line.bias == nullptr ? zero()
-                     : left >= VL         ? load(line.bias + output + v * VL)
-                                          : load_partial(line.bias + output + v * VL, int(left));
+  for (int v = 0; v < VECTORS; v++) {
+    const int n = v == VECTORS - 1 ? last_channels : VL;
+    const vf bias = e.bias != nullptr ? load_up_to(e.bias + v * VL, n) : zero();
 #pragma GCC unroll 16
-    for (int p = 0; p < COUNT; p++) sum[p][v] = start;
+    for (int p = 0; p < PIXELS; p++) {
+      vf result = sum[p][v] + bias;
+      if (residual != nullptr) result = result + load_up_to(residual + p * line.y_pixel + v * VL, n);
+      result = clamp(result, low, high);
+      if (line.stream) stream(y + p * line.y_pixel + v * VL, result);
+      else store_up_to(y + p * line.y_pixel + v * VL, result, n);
+    }
   }
-  const float* const corner = line.x + first * pixel;
+}
+
+// Four pixels share a pointer: so that the addresses of all need few registers.
+template <int PIXELS, int VECTORS> static void multiply_pixels(const DirectLine& line, const float* x, float* y) {
+  constexpr int POINTERS = (PIXELS + 3) / 4;
+  vf sum[PIXELS][VECTORS];
+#pragma GCC unroll 16
+  for (int p = 0; p < PIXELS; p++) {
+#pragma GCC unroll 2
+    for (int v = 0; v < VECTORS; v++) sum[p][v] = zero();
+  }
+  const int64_t pixel = line.x_pixel * int64_t(sizeof(float));
+  const float* w = line.weights;
   for (int64_t r = 0; r < line.run_count; r++) {
-    const float* x = corner + line.runs[r];
-    for (int64_t k = 0; k < line.run_length; k++) {
-      vf weight[VECTORS_HERE];
+    const char* at[POINTERS];
+#pragma GCC unroll 4
+    for (int q = 0; q < POINTERS; q++) at[q] = (const char*)(x + line.runs[r].offset + 4 * q * line.x_pixel);
+    for (int64_t k = line.runs[r].length; k > 0; k--) {
+      vf column[VECTORS];
 #pragma GCC unroll 2
-      for (int v = 0; v < VECTORS_HERE; v++) weight[v] = load(weights + v * VL);
+      for (int v = 0; v < VECTORS; v++) column[v] = load(w + v * VL);
 #pragma GCC unroll 16
-      for (int p = 0; p < COUNT; p++) {
-        const vf value = broadcast(x[p * pixel]);
+      for (int p = 0; p < PIXELS; p++) {
+        const vf value = broadcast(*(const float*)(at[p / 4] + p % 4 * pixel));
 #pragma GCC unroll 2
-        for (int v = 0; v < VECTORS_HERE; v++) sum[p][v] = fma(value, weight[v], sum[p][v]);
+        for (int v = 0; v < VECTORS; v++) sum[p][v] = fma(value, column[v], sum[p][v]);
       }
-      weights += VECTORS * VL;
-      x++;
+#pragma GCC unroll 4
+      for (int q = 0; q < POINTERS; q++) at[q] += sizeof(float);
+      w += TILE_COLUMNS;
     }
   }
-  const vf low = broadcast(line.low), high = broadcast(line.high);
+  finish_pixels<PIXELS, VECTORS>(line, sum, y, int(line.channels - (VECTORS - 1) * VL));
+}
+
+// Lane j becomes lane `from` of its group of WIDTH lanes.
+template <int WIDTH> static INLINE vf spread(vf x, int from) {
+#define OF_GROUP(lane) (lane) / WIDTH* WIDTH + FROM
+#define SPREAD(number)                                                  \
+  if (from == number) {                                                 \
+    constexpr int FROM = number < WIDTH ? number : 0;                   \
+    return __builtin_shufflevector(x, x, EACH_LANE(OF_GROUP));          \
+  }
+  SPREAD(0) SPREAD(1) SPREAD(2) SPREAD(3) SPREAD(4) SPREAD(5) SPREAD(6) SPREAD(7)
+#undef SPREAD
+#undef OF_GROUP
+  return x;
+}
+
+template <int PIXELS, int WIDTH> static void multiply_groups(const DirectLine& line, const float* x, float* y) {
+  vf sum[PIXELS][1];
 #pragma GCC unroll 16
-  for (int p = 0; p < COUNT; p++)
-#pragma GCC unroll 2
-    for (int v = 0; v < VECTORS_HERE; v++) {
-      const int64_t at = (first + p) * line.outputs + output + v * VL, left = line.outputs - output - v * VL;
-      vf y = sum[p][v];
-      if (line.residual != nullptr)
-        y += left >= VL ? load(line.residual + at) : load_partial(line.residual + at, int(left));
-      y = min(high, max(low, y));
-      if (line.stream) stream(line.y + at, y);
-      else if (left >= VL) store(line.y + at, y);
-      else store_partial(line.y + at, y, int(left));
+  for (int p = 0; p < PIXELS; p++) sum[p][0] = zero();
+  const float* w = line.weights;
+  for (int64_t r = 0; r < line.run_count; r++) {
+    const float* at = x + line.runs[r].offset;
+    vf value[PIXELS];
+#pragma GCC unroll 16
+    for (int p = 0; p < PIXELS; p++) value[p] = load(at + p * line.x_pixel);
+#pragma GCC unroll 8
+    for (int i = 0; i < WIDTH; i++, w += TILE_COLUMNS) {
+      const vf weight = load(w);
+#pragma GCC unroll 16
+      for (int p = 0; p < PIXELS; p++) sum[p][0] = fma(spread<WIDTH>(value[p], i), weight, sum[p][0]);
     }
-}
-
-using Tile = void (*)(const DirectLine&, int64_t, int64_t);
-
-template <int VECTORS_HERE, int COUNT> static INLINE Tile tile_of(int64_t pixels) {
-  if constexpr (COUNT == 1) return tile<1, VECTORS_HERE, 0>;
-  else return pixels == COUNT ? tile<COUNT, VECTORS_HERE, 0> : tile_of<VECTORS_HERE, COUNT - 1>(pixels);
-}
-
-// Whole tiles with the steps of usual first layers (channels times stride) need no address arithmetic.
-template <int VECTORS_HERE> static INLINE Tile whole_tile(int64_t pixel) {
-  switch (pixel) {
-    case 1: return tile<PIXELS, VECTORS_HERE, 1>;
-    case 3: return tile<PIXELS, VECTORS_HERE, 3>;
-    case 6: return tile<PIXELS, VECTORS_HERE, 6>;
-    case 12: return tile<PIXELS, VECTORS_HERE, 12>;
-    default: return tile<PIXELS, VECTORS_HERE, 0>;
   }
+  finish_pixels<PIXELS, 1>(line, sum, y, int(line.channels));
 }
 
-template <int VECTORS_HERE> static void tiles(const DirectLine& line, int64_t block) {
-  const Tile whole = whole_tile<VECTORS_HERE>(line.pixel);
-  // As even as can be, so that no small tile is left over.
-  const int64_t count = (line.pixels + PIXELS - 1) / PIXELS;
-  int64_t first = 0;
-  for (int64_t i = 0; i < count; i++) {
-    const int64_t next = line.pixels * (i + 1) / count;
-    if (next - first == PIXELS) whole(line, first, block);
-    else tile_of<VECTORS_HERE, PIXELS - 1>(next - first)(line, first, block);
-    first = next;
+using PixelsFunction = void (*)(const DirectLine&, const float*, float*);
+
+// The line in nearly equal parts of at most MOST pixels.
+template <int MOST> static INLINE void each_part(const DirectLine& line, const PixelsFunction* functions) {
+  const int64_t parts = (line.pixels + MOST - 1) / MOST;
+  for (int64_t part = 0, pixel = 0; part < parts; part++) {
+    const int64_t count = (line.pixels - pixel) / (parts - part);
+    functions[count - 1](line, line.x + pixel * line.x_pixel, line.y + pixel * line.y_pixel);
+    pixel += count;
   }
-}
-
-static void direct_line(const DirectLine& line) {
-  int64_t block = 0;
-  for (int64_t left = line.outputs; left > 0; left -= VECTORS * VL, block++)
-    if (left > VL) tiles<VECTORS>(line, block);
-    else tiles<1>(line, block);
   if (line.stream) stream_fence();
 }
 
+constexpr int MOST_PIXELS = TILE_ROWS, MOST_GROUPED = REGISTERS == 32 ? 12 : 6;
+
+#define UP_TO(MOST, FUNCTION, ARGUMENT)                                                                                 \
+  {FUNCTION<1, ARGUMENT>,                     FUNCTION<2 <= MOST ? 2 : 1, ARGUMENT>,   FUNCTION<3 <= MOST ? 3 : 1, ARGUMENT>,   \
+   FUNCTION<4 <= MOST ? 4 : 1, ARGUMENT>,   FUNCTION<5 <= MOST ? 5 : 1, ARGUMENT>,   FUNCTION<6 <= MOST ? 6 : 1, ARGUMENT>,   \
+   FUNCTION<7 <= MOST ? 7 : 1, ARGUMENT>,   FUNCTION<8 <= MOST ? 8 : 1, ARGUMENT>,   FUNCTION<9 <= MOST ? 9 : 1, ARGUMENT>,   \
+   FUNCTION<10 <= MOST ? 10 : 1, ARGUMENT>, FUNCTION<11 <= MOST ? 11 : 1, ARGUMENT>, FUNCTION<12 <= MOST ? 12 : 1, ARGUMENT>, \
+   FUNCTION<13 <= MOST ? 13 : 1, ARGUMENT>, FUNCTION<14 <= MOST ? 14 : 1, ARGUMENT>}
+
+static void direct_line(const DirectLine& line) {
+  static const PixelsFunction one[] = UP_TO(MOST_PIXELS, multiply_pixels, 1);
+  static const PixelsFunction two[] = UP_TO(MOST_PIXELS, multiply_pixels, 2);
+  each_part<MOST_PIXELS>(line, line.channels > VL ? two : one);
+}
+
+template <int WIDTH> static void grouped_line(const DirectLine& line) {
+  static const PixelsFunction functions[] = UP_TO(MOST_GROUPED, multiply_groups, WIDTH);
+  each_part<MOST_GROUPED>(line, functions);
+}
+
 extern const DirectTable direct_table;
-const DirectTable direct_table = {VECTORS * VL, direct_line};
+const DirectTable direct_table = {
+    direct_line, {nullptr, grouped_line<2>, VL >= 4 ? grouped_line<4> : nullptr, VL >= 8 ? grouped_line<VL >= 8 ? 8 : 4> : nullptr}};
 
 }  // namespace COOLNN_ISA
 }  // namespace coolnn

@@ -16,6 +16,8 @@ struct Tile {
   GemmEpilogue epilogue;
   bool accumulate;
   int last_columns;  // columns in the tile's last vector
+  const float* ahead;
+  int64_t ahead_step;  // floats for which memory is asked at each step: a cache line, or nothing
 };
 
 template <int ROWS, int VECTORS, PanelOrder ORDER> static void multiply_tile(const Tile& t) {
@@ -32,6 +34,7 @@ template <int ROWS, int VECTORS, PanelOrder ORDER> static void multiply_tile(con
   }
   const float* a = t.a;
   const float* b = t.b;
+  const float* ahead = t.ahead;
 #pragma GCC unroll 2
   for (int64_t k = 0; k < t.depth; k++) {
     vf column[VECTORS];
@@ -43,6 +46,8 @@ template <int ROWS, int VECTORS, PanelOrder ORDER> static void multiply_tile(con
 #pragma GCC unroll 2
       for (int v = 0; v < VECTORS; v++) sum[r][v] = fma(row, column[v], sum[r][v]);
     }
+    prefetch_l2(ahead);
+    ahead += t.ahead_step;
     a += DEPTH_STEP;
     b += t.b_step;
   }
@@ -73,7 +78,9 @@ template <int VECTORS, PanelOrder ORDER> struct Tiles {
 };
 
 template <PanelOrder ORDER> static void multiply_panels(const GemmBlock& block) {
+  constexpr int64_t LINE = 16;  // floats
   const int64_t low_panel = block.rows / block.panels, tall = block.rows % block.panels;
+  int64_t asked = 0;
   for (int64_t column = 0; column < block.columns; column += TILE_COLUMNS) {
     const int64_t columns = block.columns - column < TILE_COLUMNS ? block.columns - column : TILE_COLUMNS;
     Tile tile;
@@ -90,6 +97,10 @@ template <PanelOrder ORDER> static void multiply_panels(const GemmBlock& block) 
     tile.row_offsets = block.row_offsets;
     for (int64_t panel = 0; panel < block.panels; panel++) {
       const int64_t rows = low_panel + (panel < tall);
+      const bool asks = asked < block.ahead_floats;
+      tile.ahead = asks ? block.ahead + asked : block.a;
+      tile.ahead_step = asks ? LINE : 0;
+      asked += block.depth * LINE;
       (columns > VL ? Tiles<2, ORDER>::of(rows) : Tiles<1, ORDER>::of(rows))(tile);
       tile.a += ORDER == PanelOrder::rows ? rows * GEMM_ROW_STRIDE : block.depth * TILE_ROWS;
       tile.row_offsets += rows;

@@ -34,6 +34,8 @@ struct GemmBlock {
   const int64_t* row_offsets;  // where each row of C (and of the residual) begins, in floats from c
   GemmEpilogue epilogue;       // from the first column on; no bias where C is accumulated
   bool accumulate;
+  const float* ahead;          // memory to ask for meanwhile: what the next block packs
+  int64_t ahead_floats;
 };
 
 // C = A B for few rows (at most GemmTable::most_narrow_rows), with nothing packed.
