@@ -12,6 +12,7 @@ from .fused import *
 from .gram import *
 from .index import *
 from .linear import *
+from .logic import *
 from .loss import *
 from .normalization import *
 from .op import FUNCTIONS as FUNCTIONS
@@ -25,11 +26,14 @@ from .op import Sample as Sample
 from .op import define as define
 from .op import function as function
 from .operands import *
+from .order import *
 from .pad import *
 from .pool import *
 from .reduce import *
 from .register import *
 from .resize import *
+from .scatter import *
 from .shape import *
 from .softmax import *
+from .trigonometry import *
 from .update import *

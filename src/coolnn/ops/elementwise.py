@@ -15,6 +15,7 @@ from .operands import as_tensor, real
 
 __all__ = [
     "abs",
+    "ceil",
     "clip",
     "cos",
     "erf",
@@ -23,6 +24,7 @@ __all__ = [
     "log",
     "neg",
     "reciprocal",
+    "round",
     "rsqrt",
     "sign",
     "sin",
@@ -77,6 +79,8 @@ SQUARE = define(Unary("square", np.square, lambda g, x: g * (x * 2.0), "x"))
 RECIPROCAL = define(Unary("reciprocal", lambda x: 1.0 / x, lambda g, y: -(g * (y * y)), "y", "Reciprocal"))
 SIGN = define(Unary("sign", np.sign, _nothing, "", "Sign"))
 FLOOR = define(Unary("floor", np.floor, _nothing, "", "Floor"))
+CEIL = define(Unary("ceil", np.ceil, _nothing, "", "Ceil"))
+ROUND = define(Unary("round", np.rint, _nothing, "", "Round"))
 SIN = define(Unary("sin", np.sin, lambda g, x: g * x.cos(), "x", "Sin"))
 COS = define(Unary("cos", np.cos, lambda g, x: -(g * x.sin()), "x", "Cos"))
 ERF = define(Unary("erf", erf_array, lambda g, x: g * ((-x.square()).exp() * (2.0 / math.sqrt(math.pi))), "x", "Erf"))
@@ -193,6 +197,28 @@ def floor(x: Operand) -> Tensor:
     [1.0, -2.0]
     """
     return apply(FLOOR, as_tensor(x))
+
+
+@function(*_ANY, torch="ceil")
+def ceil(x: Operand) -> Tensor:
+    """The smallest whole number that is not below x, element by element; its derivative is 0.
+
+    >>> import coolnn as cool
+    >>> cool.ops.ceil(cool.tensor([1.5, -1.5])).tolist()
+    [2.0, -1.0]
+    """
+    return apply(CEIL, as_tensor(x))
+
+
+@function(*_ANY, torch="round")
+def round(x: Operand) -> Tensor:
+    """The nearest whole number, of two the even one, element by element; its derivative is 0.
+
+    >>> import coolnn as cool
+    >>> cool.ops.round(cool.tensor([1.5, 2.5, -0.6])).tolist()
+    [2.0, 2.0, -1.0]
+    """
+    return apply(ROUND, as_tensor(x))
 
 
 @function(*_ANY, torch="sin")
