@@ -11,6 +11,7 @@ def onnx_package() -> Any:
         import onnx
         import onnx.checker
         import onnx.helper
+        import onnx.inliner
         import onnx.numpy_helper
         import onnx.shape_inference
     except ImportError as error:
