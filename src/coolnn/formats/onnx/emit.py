@@ -357,6 +357,26 @@ def cast(w: Writer, step: Step) -> str:
     return str(w.node("Cast", step.inputs, to=kind))
 
 
+@handler("remainder", "fmod")
+def remainder(w: Writer, step: Step) -> str:
+    a, b = step.inputs
+    if step.op.name == "fmod" or _first(step).spec.dtype.kind != "f":
+        return str(w.node("Mod", [a, b], fmod=int(step.op.name == "fmod")))
+    return str(w.node("Sub", [a, w.node("Mul", [b, w.node("Floor", [w.node("Div", [a, b])])])]))
+
+
+@handler("whole_times")
+def whole_times(w: Writer, step: Step) -> str:
+    quotient = w.node("Div", step.inputs)
+    if _first(step).spec.dtype.kind != "f":
+        if step.attributes["down"]:
+            raise ValueError("division of whole numbers that rounds down has no ONNX form")
+        return str(quotient)
+    if step.attributes["down"]:
+        return str(w.node("Floor", [quotient]))
+    return str(w.node("Mul", [w.node("Sign", [quotient]), w.node("Floor", [w.node("Abs", [quotient])])]))
+
+
 # --- reductions ------------------------------------------------------------------------------------------------------
 
 
@@ -407,6 +427,22 @@ def permute(w: Writer, step: Step) -> str:
     return str(w.node("Transpose", step.inputs, perm=list(w.probes.fixed(step, "dims"))))
 
 
+@handler("pixels_to_rows")
+def pixels_to_rows(w: Writer, step: Step) -> str:
+    x = _first(step)
+    target = w.constant(np.array([-1, x.spec.shape[1]], int64), "shape")
+    return str(w.node("Reshape", [w.node("Transpose", [x], perm=[0, 2, 3, 1]), target]))
+
+
+@handler("rows_to_pixels")
+def rows_to_pixels(w: Writer, step: Step) -> str:
+    n, c, height, width = _attribute_lengths(w, step, "shape")
+    rows = _first(step)
+    return str(
+        w.node("Transpose", [w.node("Reshape", [rows, w.lengths([n, height, width, c], rows)])], perm=[0, 3, 1, 2])
+    )
+
+
 @handler("flip")
 def flip(w: Writer, step: Step) -> str:
     dims = w.probes.fixed(step, "dims")
@@ -452,6 +488,36 @@ def take(w: Writer, step: Step) -> str:
 @handler("gather")
 def gather(w: Writer, step: Step) -> str:
     return str(w.node("GatherElements", step.inputs, axis=step.attributes["dim"]))
+
+
+@handler("check_index")
+def check_index(w: Writer, step: Step) -> str:
+    return w.name(step.inputs[0])  # ONNX counts negative places from the end itself
+
+
+@handler("put_rows")
+def put_rows(w: Writer, step: Step) -> str:
+    x, index, rows = step.inputs
+    reduction = step.attributes["reduction"]
+    if reduction not in ("none", "add", "mul"):
+        raise ValueError(f"put_rows with reduction {reduction!r} has no ONNX form in version 17")
+    column = w.node("Unsqueeze", [index, w.constant(np.array([1], int64), "axes")])
+    return str(w.node("ScatterND", [x, column, rows], reduction=reduction))
+
+
+@handler("cumsum")
+def cumsum(w: Writer, step: Step) -> str:
+    axis = w.constant(np.array(step.attributes["dim"], int64), "axis")
+    flags = {name: int(step.attributes[name]) for name in ("exclusive", "reverse")}
+    return str(w.node("CumSum", [_first(step), axis], **flags))
+
+
+@handler("topk")
+def topk(w: Writer, step: Step) -> list[str]:
+    k = w.constant(np.array([w.probes.fixed(step, "k")], int64), "k")
+    axis, largest = step.attributes["dim"], int(step.attributes["largest"])
+    made: list[str] = w.node("TopK", [_first(step), k], outputs=2, axis=axis, largest=largest)
+    return made
 
 
 # --- other sizes -----------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from ....tensor import Tensor
 class Bits(Op):
     """A function of the bits of two whole numbers, for each pair of elements, with broadcasting."""
 
-    def __init__(self, name: str, reference: Callable[[Array, Array], Array], onnx: str) -> None:
-        self.name, self.onnx = name, onnx
+    def __init__(self, name: str, reference: Callable[[Array, Array], Array]) -> None:
+        self.name = name
         self._reference = reference
 
     def infer(self, a: Spec, b: Spec) -> Spec:
@@ -34,11 +34,11 @@ class Bits(Op):
 
 
 BITS = {
-    "And": define(Bits("bitwise_and", np.bitwise_and, "BitwiseAnd")),
-    "Or": define(Bits("bitwise_or", np.bitwise_or, "BitwiseOr")),
-    "Xor": define(Bits("bitwise_xor", np.bitwise_xor, "BitwiseXor")),
-    "LEFT": define(Bits("shift_left", np.left_shift, "BitShift")),
-    "RIGHT": define(Bits("shift_right", np.right_shift, "BitShift")),
+    "And": define(Bits("bitwise_and", np.bitwise_and)),
+    "Or": define(Bits("bitwise_or", np.bitwise_or)),
+    "Xor": define(Bits("bitwise_xor", np.bitwise_xor)),
+    "LEFT": define(Bits("shift_left", np.left_shift)),
+    "RIGHT": define(Bits("shift_right", np.right_shift)),
 }
 
 
