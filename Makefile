@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 PYTHON_FILES = src tests tools benchmarks
 SOURCES = $(shell find cpp src -type f -not -name '*.so' -not -name '*.pyc') pyproject.toml CMakeLists.txt
 
-.PHONY: demo test lint bench build dev sanitize clean
+.PHONY: demo test lint bench build dev sanitize conformance clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/cool train digits
@@ -26,6 +26,10 @@ build: $(BIN)/python
 dev:
 	cmake -S . -B build/dev -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$$(command -v $(PYTHON)) $(CMAKE_ARGS)
 	cmake --build build/dev --parallel && cp build/dev/_core*.so src/coolnn/
+
+# What of the ONNX standard's own suite passes.
+conformance: $(VENV)/installed-test
+	$(BIN)/python tests/onnx_conformance.py $(CASES)
 
 # The kernel tests with the address and undefined-behaviour sanitizers in the engine.
 sanitize: $(VENV)/installed-test

@@ -55,6 +55,7 @@ class _Kept:
 class Compiled:
     """A network in evaluation mode, run by one call: `run(x)` gives the output tensor for pictures (N, C, H, W).
 
+    A network that takes several tensors is given several, and one that gives several gives a tuple of them.
     Weights are brought into the form that kernels want once. Changes of them by the engine (an optimizer, `copy_`,
     `load_state_dict`) are seen; after others call `refresh`.
     """
@@ -63,34 +64,41 @@ class Compiled:
         self.net = net
         self._programs = _Kept()
         self._arena = arena or Arena()
+        self._gives_several = False
 
-    def program(self, spec: Spec) -> Program:
-        """The program for inputs of this shape and type."""
-        return self._programs.get(spec, lambda: self.make(spec))
+    def program(self, *specs: Spec) -> Program:
+        """The program for inputs of these shapes and types."""
+        return self._programs.get(specs, lambda: self.make(*specs))
 
-    def make(self, spec: Spec, planned: bool = False) -> Program:
+    def make(self, *specs: Spec, planned: bool = False) -> Program:
         """A new program, not kept; one that is only `planned` cannot run, and so needs no weights."""
         was_training = self.net.training
         self.net.eval()
         try:
             with autograd.no_grad():
-                graph = trace(lambda x: [self.net(x)], [Tensor(None, spec)], planned)
+                graph = trace(self._outputs, [Tensor(None, spec) for spec in specs], planned)
                 return Program(graph, self._arena, constant_weights=True)
         finally:
             self.net.train(was_training)
 
-    def __call__(self, x: Any) -> Tensor:
-        x = _as_tensor(x)
-        return self.program(x.spec).run([x])[0]
+    def _outputs(self, *inputs: Tensor) -> list[Tensor]:
+        result = self.net(*inputs)
+        self._gives_several = isinstance(result, tuple | list)
+        return list(result) if isinstance(result, tuple | list) else [result]
+
+    def __call__(self, *inputs: Any) -> Any:
+        tensors = [_as_tensor(x) for x in inputs]
+        outputs = self.program(*[x.spec for x in tensors]).run(tensors)
+        return tuple(outputs) if self._gives_several else outputs[0]
 
     def refresh(self) -> None:
         """To be called after weights were changed in a way that the engine does not see: through `numpy()` views."""
         self._programs.clear()
 
-    def dump(self, x: Any) -> str:
-        """Every step with algorithm, shape, bytes, milliseconds and speed, from one run on `x`."""
-        x = _as_tensor(x)
-        return _table(self.program(x.spec).profile([x]))
+    def dump(self, *inputs: Any) -> str:
+        """Every step with algorithm, shape, bytes, milliseconds and speed, from one run."""
+        tensors = [_as_tensor(x) for x in inputs]
+        return _table(self.program(*[x.spec for x in tensors]).profile(tensors))
 
 
 class CompiledStep:

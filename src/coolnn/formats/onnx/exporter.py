@@ -127,7 +127,7 @@ def _written(net: nn.Module, specs: list[Spec], dynamic: bool | str, fold: bool)
         try:
             found = probes(net, specs, kind)
             writer = Writer(found, _weight_names(net))
-            return writer, _write(writer, found, fold)
+            return writer, _write(writer, found, net, fold)
         except NotDynamic:
             if not kind:
                 raise
@@ -141,22 +141,20 @@ def _weight_names(net: nn.Module) -> dict[int, str]:
     return {id(tensor._buffer): name for name, tensor in reversed(net.state_dict().items())}
 
 
-def _write(writer: Writer, found: Probes, fold: bool) -> _Ends:
+def _write(writer: Writer, found: Probes, net: nn.Module, fold: bool) -> _Ends:
     lengths: dict[Lengths, str] = {}
     inputs: dict[str, tuple[int | str, ...]] = {}
     specs: dict[str, Spec] = {}
-    for i, value in enumerate(found.graph.inputs):
-        name = writer.unique("input" if len(found.graph.inputs) == 1 else f"input{i}")
+    wished = getattr(net, "input_names", None) or _numbered("input", len(found.graph.inputs))
+    for i, (value, wish) in enumerate(zip(found.graph.inputs, wished, strict=True)):
+        name = writer.unique(identifier(wish))
         writer.define(value, name)
-        words = ("batch", "channels", "height", "width")
-        inputs[name] = _open_shape(
-            found.shape(value), lengths, [word + (str(i) if i and word != "batch" else "") for word in words]
-        )
+        mark = str(i) if i else ""
+        words = ["batch", f"channels{mark}", f"height{mark}", f"width{mark}"]
+        inputs[name] = _open_shape(found.shape(value), lengths, words)
         specs[name] = value.spec
-    names = {
-        value: writer.unique(identifier(wish))
-        for value, wish in zip(found.graph.outputs, found.output_names, strict=True)
-    }
+    given = getattr(net, "output_names", None) or found.output_names
+    names = [(value, writer.unique(identifier(wish))) for value, wish in zip(found.graph.outputs, given, strict=True)]
     folded = _foldable(writer) if fold else {}
     for step in found.graph.steps:
         if not step.in_place and writer.depends(step) and step not in folded.values():
@@ -165,11 +163,15 @@ def _write(writer: Writer, found: Probes, fold: bool) -> _Ends:
             else:
                 write_step(writer, step)
     outputs = {}
-    for value, name in names.items():
+    for value, name in names:
         outputs[name] = _open_shape(found.shape(value), lengths, [f"{name}_{i}" for i in range(8)])
         specs[name] = value.spec
     _name_outputs(writer, names)
     return _Ends(inputs, outputs, specs)
+
+
+def _numbered(word: str, count: int) -> list[str]:
+    return [word] if count == 1 else [f"{word}{i}" for i in range(count)]
 
 
 def _open_shape(shape: tuple[Lengths, ...], known: dict[Lengths, str], words: list[str]) -> tuple[int | str, ...]:
@@ -179,11 +181,11 @@ def _open_shape(shape: tuple[Lengths, ...], known: dict[Lengths, str], words: li
     )
 
 
-def _name_outputs(writer: Writer, names: dict[Any, str]) -> None:
+def _name_outputs(writer: Writer, names: list[tuple[Any, str]]) -> None:
     """Gives the results the names that the graph's outputs have."""
     made = {output for node in writer.nodes for output in node.output}
     renamed: dict[str, str] = {}
-    for value, wanted in names.items():
+    for value, wanted in names:
         current = writer.name(value)
         if current in made and current not in renamed:
             renamed[current] = wanted

@@ -17,7 +17,8 @@ Lengths = tuple[int, ...]
 # What is added to height and width, beside the batch: multiples of every usual total stride, all lengths different.
 _BATCHES = ((2, 0, 0), (3, 0, 0))
 _SIZES = ((2, 0, 0), (3, 64, 128), (5, 192, 64))
-_ODD_SIZE = (7, 37, 53)
+#: And sizes of all remainders by 2, 4 and 8, after which windows with and without `ceil_mode` differ.
+_ODD_SIZES = tuple((7 + i, 37 + 5 * i, 53 + 7 * i) for i in range(8))
 
 
 class NotDynamic(ValueError):
@@ -103,9 +104,9 @@ def probes(net: nn.Module, specs: Sequence[Spec], kind: str) -> Probes:
         traces = [_traced(net, [_varied(spec, *change) for spec in specs]) for change in changes]
     except (IndexError, TypeError) as error:
         raise NotDynamic(str(error)) from error
-    if kind == "size":  # and at a size that no power of two divides, if the network takes such pictures
-        with contextlib.suppress(ValueError, IndexError, TypeError):
-            traces.append(_traced(net, [_varied(spec, *_ODD_SIZE) for spec in specs]))
+    for change in _ODD_SIZES if kind == "size" else ():
+        with contextlib.suppress(ValueError, IndexError, TypeError):  # a network may take multiples of some number only
+            traces.append(_traced(net, [_varied(spec, *change) for spec in specs]))
     return Probes([graph for graph, _ in traces], traces[0][1])
 
 

@@ -1,4 +1,4 @@
-"""Runs the ONNX standard's own suite (onnx.backend.test) and counts what passes: `python tools/onnx_conformance.py`.
+"""Runs the ONNX standard's own suite (onnx.backend.test) and counts what passes: `make conformance`.
 
 A case is unsupported where the network is refused with a message, and failed where it runs and gives other numbers or
 stops. --list names the cases that do not pass with their reasons; a word picks the cases whose names contain it.
