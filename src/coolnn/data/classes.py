@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 
 from .binary import CIFAR10_CLASSES, DIGITS
 from .errors import DataError
@@ -12,6 +11,8 @@ from .errors import DataError
 @cache
 def _imagenet() -> tuple[tuple[str, tuple[str, ...]], ...]:
     """WordNet's id of each of ImageNet's 1,000 classes, and what the thing is called."""
+    from importlib.resources import files  # takes longer to load than this file to read
+
     lines = (files(__package__) / "imagenet_classes.txt").read_text("utf-8").splitlines()
     rows = (line.split(" ", 1) for line in lines)
     return tuple((wordnet, tuple(name.strip() for name in names.split(","))) for wordnet, names in rows)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import os
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -68,7 +65,7 @@ def download(remote: Remote, folder: str | os.PathLike[str], progress: Progress 
                 reasons.append(f"{url}: {error}")
                 if fresh:
                     break
-            except (OSError, http.client.HTTPException) as error:
+            except OSError as error:
                 reasons.append(f"{url}: {error}")
                 break
     raise DataError(
@@ -78,6 +75,19 @@ def download(remote: Remote, folder: str | os.PathLike[str], progress: Progress 
 
 
 def _fetch(url: str, part: Path, name: str, progress: Progress | None) -> None:
+    """Appends what is missing; raises OSError for all that goes wrong on the way."""
+    import http.client  # only here, because it takes as long to load as all the rest
+
+    try:
+        _transfer(url, part, name, progress)
+    except http.client.HTTPException as error:
+        raise OSError(str(error) or type(error).__name__) from error
+
+
+def _transfer(url: str, part: Path, name: str, progress: Progress | None) -> None:
+    import urllib.error
+    import urllib.request
+
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "coolnn"})
     if have:
@@ -101,7 +111,7 @@ def _fetch(url: str, part: Path, name: str, progress: Progress | None) -> None:
                 if progress is not None:
                     progress(name, have, total)
     if total is not None and have < total:
-        raise http.client.IncompleteRead(b"", total - have)
+        raise OSError(f"the connection broke off, {total - have} bytes are missing")
 
 
 def _differs(path: Path, remote: Remote) -> str:
