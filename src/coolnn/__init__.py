@@ -22,6 +22,7 @@ _NAMES = {
     "compile_gradient": "graph",
     "compile_step": "graph",
     "forecast": "graph.planner",
+    "explain_gradient": "explain",
     "load": "formats.model_file",
     "save": "formats.model_file",
     "summary": "models.summary",

@@ -1,8 +1,32 @@
-"""Where every number comes from: graphs with values and gradients, outputs and gradients as sums."""
+"""Where every number comes from: graphs with values and gradients, outputs and gradients as sums.
 
+Called, `coolnn.explain(y, index)` explains one number: see `explain_number`.
+"""
+
+from ..callable_module import make_callable
 from .backward import Backward
 from .build import graph
 from .drawing import Drawing
+from .field import Box
+from .gradient import GradientExplanation, explain_gradient
+from .numbers import Explanation, Part, Term
+from .numbers import explain as explain_number
 from .trace import Trace, recording, trace
 
-__all__ = ["Backward", "Drawing", "Trace", "graph", "recording", "trace"]
+__all__ = [
+    "Backward",
+    "Box",
+    "Drawing",
+    "Explanation",
+    "GradientExplanation",
+    "Part",
+    "Term",
+    "Trace",
+    "explain_gradient",
+    "explain_number",
+    "graph",
+    "recording",
+    "trace",
+]
+
+make_callable(__name__, "coolnn.explain:explain_number")

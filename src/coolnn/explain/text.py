@@ -25,8 +25,9 @@ def exact(value: Any) -> str:
     scalar: Any = np.asarray(value)[()]
     if scalar.dtype.kind != "f":
         return str(scalar)
-    plain = np.format_float_positional(scalar, unique=True, trim="-")
-    return plain if len(plain) <= 16 else np.format_float_scientific(scalar, unique=True, trim="-")
+    if scalar == 0 or 1e-5 <= abs(scalar) < 1e16 or not np.isfinite(scalar):
+        return np.format_float_positional(scalar, unique=True, trim="-")
+    return np.format_float_scientific(scalar, unique=True, trim="-")
 
 
 def shape_text(shape: Shape) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import inspect
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from ..autograd import Call, Node, apply_all, is_grad_enabled, no_grad, record
 from ..nn import Module
 from ..spec import float64
 from ..tensor import Tensor, from_numpy
+
+if TYPE_CHECKING:
+    from .drawing import Drawing
+    from .gradient import GradientExplanation, Of
+    from .numbers import Explanation
 
 
 @dataclass(eq=False)
@@ -228,6 +233,28 @@ class Trace:
             return layers[what]
         names = [*self._names.values(), *(name for name in layers if name)]
         raise KeyError(f"nothing is named '{what}' in this trace; there are: {', '.join(names[:40])}")
+
+    # --- explaining --------------------------------------------------------------------------------------------------
+
+    def explain(self, index: int | Sequence[int] | None = None, of: Tensor | str | None = None) -> Explanation:
+        """Explains one number of the output, or of another tensor of this run (itself, or by its name)."""
+        from .numbers import Explanation
+
+        return Explanation(self, self.resolve(of), index)
+
+    def explain_gradient(
+        self, what: Tensor | str, index: int | Sequence[int] | None = None, of: Of = None
+    ) -> GradientExplanation:
+        """Explains one number of the gradient of the output (or of `of`) by a tensor, itself or by its name."""
+        from .gradient import explain_gradient
+
+        return explain_gradient(self.resolve(what), index, of, self)
+
+    def graph(self, level: str | None = None, gradients: bool = True) -> Drawing:
+        """The graph of this run, drawn: see `coolnn.graph`."""
+        from .build import graph
+
+        return graph(self, level=level, gradients=gradients)
 
     def __repr__(self) -> str:
         return f"<trace of {self.title or 'a run'}: {len(self.steps)} operations>"

@@ -15,6 +15,7 @@ from .arithmetic import where
 from .elementwise import erf_array
 from .op import Array, Case, Op, S, define, function
 from .operands import as_tensor, cast, real
+from .terms import Place, Terms, elementwise, passed
 
 __all__ = ["gelu", "hardswish", "leaky_relu", "relu", "relu6", "sigmoid", "silu", "softplus", "tanh"]
 
@@ -38,6 +39,9 @@ class Activation(Op):
     def reference(self, x: Array, **attributes: Any) -> Array:
         return self._reference(x, **attributes)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, f"{self.name}(x)")
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         kept = call.outputs[0] if self.saves_outputs else call.inputs[0]
         return (apply(self._gradient, grad, kept, **call.attributes),)
@@ -60,6 +64,9 @@ class ActivationGrad(Op):
     def reference(self, grad: Array, v: Array, **attributes: Any) -> Array:
         slope = self._slope(v, **attributes)
         return np.where(slope == 0, 0, grad * slope)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return passed(call, place, f"slope of {self.name.removesuffix('_grad')}")
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         first, v = call.inputs

@@ -13,6 +13,7 @@ from .axes import broadcast_shapes
 from .elementwise import log, square
 from .op import Array, Case, Op, S, define, function
 from .operands import cast, pair, real, unbroadcast
+from .terms import Place, Products, Terms, broadcast_place, constant, copied, elementwise, taken
 
 __all__ = [
     "add",
@@ -30,6 +31,8 @@ __all__ = [
     "sub",
     "where",
 ]
+
+_FORMULAS = {"add": "a + b", "sub": "a - b", "div": "a / b", "pow": "a to the power b"}
 
 BinaryRule = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -67,6 +70,15 @@ class Binary(Op):
 
     def reference(self, a: Array, b: Array) -> Array:
         return self._reference(a, b)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        if self.name not in ("add", "sub", "mul"):
+            return elementwise(call, place, output, _FORMULAS.get(self.name, self.name))
+        a, b = (taken(call, "ab"[i], i, [broadcast_place(place, t.shape)]) for i, t in enumerate(call.inputs))
+        if self.name == "mul":
+            return Terms("sum", "a · b", (Products("product", (a, b)),))
+        second = (b,) if self.name == "add" else (b, constant("sign", -1.0, 1))
+        return Terms("sum", _FORMULAS[self.name], (Products("a", (a,)), Products("b", second)))
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         a, b = call.inputs
@@ -141,6 +153,9 @@ class Comparison(Op):
     def reference(self, a: Array, b: Array) -> Array:
         return self._reference(a, b)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, f"{self.name}(a, b)")
+
 
 EQ = define(Comparison("eq", np.equal, "Equal"))
 NE = define(Comparison("ne", np.not_equal))
@@ -162,6 +177,12 @@ class Where(Op):
 
     def reference(self, condition: Array, a: Array, b: Array) -> Array:
         return np.where(condition, a, b)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        at = [broadcast_place(place, t.shape) for t in call.inputs]
+        side = 1 if call.inputs[0].numpy()[at[0]] else 2
+        also = tuple(taken(call, name, i, [at[i]]) for i, name in enumerate(("condition", "a", "b")))
+        return copied(call, "a, where the condition holds" if side == 1 else "b, where not", at[side], also, side)
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         condition, a, b = call.inputs

@@ -19,6 +19,7 @@ from .op import Array, Case, Op, S, define, function
 from .pad import pad
 from .reduce import sum as sum_over
 from .shape import flip, reshape
+from .terms import Place, Products, Terms, grid, taken
 from .window import Pair, Sides, four_sides, need_pictures, pair, same_padding, span, tap, window_count
 
 __all__ = ["conv2d", "conv_transpose2d", "true_conv2d"]
@@ -60,6 +61,16 @@ def check_channels(name: str, channels: int, weight: Shape, groups: int) -> None
             else ""
         )
         raise ValueError(f"{name}: input has {channels} channels, {wanted}{remedy}")
+
+
+def _windows_over(pixel: int, kernel: int, count: int, stride: int, dilation: int) -> list[tuple[int, int]]:
+    """(window, tap) for each window along an axis that has a tap on a pixel of the padded picture."""
+    found = []
+    for tap_number in range(kernel):
+        window, rest = divmod(pixel - tap_number * dilation, stride)
+        if rest == 0 and 0 <= window < count:
+            found.append((window, tap_number))
+    return found
 
 
 # --- the three operations --------------------------------------------------------------------------------------------
@@ -105,6 +116,22 @@ class Conv2d(Op):
             y += filters @ seen.reshape(n, groups, c // groups, h * w)
         y = y.reshape(n, o, h, w)
         return y if bias is None else y + bias[:, None, None]
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        (n, o, h, w), a = place, call.attributes
+        x, weight, bias = call.inputs
+        channels, kh, kw = weight.shape[1:]
+        first = o // (weight.shape[0] // a["groups"]) * channels
+        taps = grid(range(channels), range(kh), range(kw))
+        rows = h * a["stride"][0] + taps[:, 1] * a["dilation"][0] - a["padding"][0]
+        columns = w * a["stride"][1] + taps[:, 2] * a["dilation"][1] - a["padding"][1]
+        seen = np.stack([np.full(len(taps), n), first + taps[:, 0], rows, columns], axis=1)
+        outside = (rows < 0) | (rows >= x.shape[2]) | (columns < 0) | (columns >= x.shape[3])
+        seen[outside] = -1
+        filters = np.column_stack([np.full(len(taps), o), taps])
+        products = Products("window", (taken(call, "x", 0, seen), taken(call, "weight", 1, filters)))
+        groups = (products,) if bias is None else (products, Products("bias", (taken(call, "bias", 2, [(o,)]),)))
+        return Terms("sum", "Σ x · weight" + (" + bias" if bias is not None else ""), groups)
 
     def saves(self, needs: tuple[bool, ...]) -> tuple[int, ...]:
         return tuple(i for i in (0, 1) if needs[1 - i])  # each one is for the gradient of the other
@@ -176,6 +203,22 @@ class Conv2dInputGrad(Op):
             dx[:, :, tap(i * dilation[0], h, stride[0]), tap(j * dilation[1], w, stride[1])] += received
         return dx[:, :, top : top + input_size[0], left : left + input_size[1]]
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        (n, c, h, w), a = place, call.attributes
+        grad, weight = call.inputs
+        outputs, channels = weight.shape[0] // a["groups"], weight.shape[1]
+        first = c // channels * outputs  # of the filters that see this channel
+        # The windows that this pixel lies in: those whose distance from it is a whole number of strides.
+        rows = _windows_over(h + a["padding"][0], weight.shape[2], grad.shape[2], a["stride"][0], a["dilation"][0])
+        columns = _windows_over(w + a["padding"][1], weight.shape[3], grad.shape[3], a["stride"][1], a["dilation"][1])
+        pairs = grid(range(first, first + outputs), range(len(rows)), range(len(columns)))
+        down = np.asarray(rows, np.int64).reshape(-1, 2)[pairs[:, 1]]
+        across = np.asarray(columns, np.int64).reshape(-1, 2)[pairs[:, 2]]
+        sent = np.stack([np.full(len(pairs), n), pairs[:, 0], down[:, 0], across[:, 0]], axis=1)
+        filters = np.stack([pairs[:, 0], np.full(len(pairs), c % channels), down[:, 1], across[:, 1]], axis=1)
+        factors = (taken(call, "grad", 0, sent), taken(call, "weight", 1, filters))
+        return Terms("sum", "Σ grad · weight", (Products("windows that see the pixel", factors),))
+
     def saves(self, needs: tuple[bool, ...]) -> tuple[int, ...]:
         return tuple(i for i in (0, 1) if needs[1 - i])
 
@@ -237,6 +280,19 @@ class Conv2dWeightGrad(Op):
             products = upstream @ seen.reshape(n, groups, c // groups, h * w).swapaxes(2, 3)
             dw[:, :, i, j] = products.sum(axis=0).reshape(o, c // groups)
         return dw
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        (o, c, i, j), a = place, call.attributes
+        x, grad = call.inputs
+        first = o // (grad.shape[1] // a["groups"]) * (x.shape[1] // a["groups"])
+        positions = grid(range(x.shape[0]), range(grad.shape[2]), range(grad.shape[3]))
+        rows = positions[:, 1] * a["stride"][0] + i * a["dilation"][0] - a["padding"][0]
+        columns = positions[:, 2] * a["stride"][1] + j * a["dilation"][1] - a["padding"][1]
+        seen = np.stack([positions[:, 0], np.full(len(positions), first + c), rows, columns], axis=1)
+        seen[(rows < 0) | (rows >= x.shape[2]) | (columns < 0) | (columns >= x.shape[3])] = -1
+        upstream = np.stack([positions[:, 0], np.full(len(positions), o), positions[:, 1], positions[:, 2]], axis=1)
+        factors = (taken(call, "x", 0, seen), taken(call, "grad", 1, upstream))
+        return Terms("sum", "Σ x · grad", (Products("positions of the filter", factors),))
 
     def saves(self, needs: tuple[bool, ...]) -> tuple[int, ...]:
         return tuple(i for i in (0, 1) if needs[1 - i])

@@ -10,6 +10,7 @@ from ..spec import Spec, boolean, int64, logical_order, storage_order
 from ..tensor import Operand, Tensor
 from .op import Array, Case, Op, S, define, function
 from .operands import cast, real
+from .terms import Place, Products, Terms, constant, taken
 
 __all__ = ["dropout"]
 
@@ -17,6 +18,11 @@ __all__ = ["dropout"]
 def _scale(p: float) -> float:
     """What the kept numbers are multiplied by, so that the expected value stays."""
     return 1 / (1 - p) if p < 1 else 0.0
+
+
+def _typed(call: Call, scale: float) -> float:
+    """The scale in the type of the numbers, as it multiplies them."""
+    return float(call.inputs[0].dtype.type(scale))
 
 
 class Dropout(Op):
@@ -40,6 +46,15 @@ class Dropout(Op):
         mask = kept.reshape([x.shape[i] for i in order]).transpose(logical_order(x.ndim))
         return np.where(mask, x * x.dtype.type(_scale(p)), 0), mask
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        kept = bool(call.outputs[1].numpy()[place])
+        scale = _scale(call.attributes["p"]) if kept else 0.0
+        if output == 1:
+            return Terms("function", "kept or not: drawn by chance", value=float(kept))
+        x = taken(call, "x", 0, [place])
+        factors = (x, constant("kept" if kept else "dropped", _typed(call, scale), 1))
+        return Terms("sum", "x · 1 / (1 - p)" if kept else "x · 0", (Products("x", factors),))
+
     def vjp(self, call: Call, grad: Tensor, mask_grad: None) -> tuple[Tensor, None]:
         return apply(DROPOUT_GRAD, grad, call.outputs[1], **call.attributes), None
 
@@ -55,6 +70,12 @@ class DropoutGrad(Op):
 
     def reference(self, grad: Array, mask: Array, p: float) -> Array:
         return np.where(mask, grad * grad.dtype.type(_scale(p)), 0)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        kept = bool(call.inputs[1].numpy()[place])
+        scale = _typed(call, _scale(call.attributes["p"]) if kept else 0.0)
+        factors = (taken(call, "grad", 0, [place]), constant("kept" if kept else "dropped", scale, 1))
+        return Terms("sum", "grad · 1 / (1 - p)" if kept else "grad · 0", (Products("grad", factors),))
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor, None]:
         return apply(DROPOUT_GRAD, grad, call.inputs[1], **call.attributes), None

@@ -12,6 +12,7 @@ from ..spec import Spec
 from ..tensor import Operand, Tensor, from_numpy
 from .op import Array, Case, Op, S, define, function
 from .operands import as_tensor, real
+from .terms import Place, Terms, elementwise, passed
 
 __all__ = [
     "abs",
@@ -53,6 +54,9 @@ class Unary(Op):
 
     def reference(self, x: Array) -> Array:
         return self._reference(x)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, f"{self.name}(x)")
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         return (self._rule(grad, call.outputs[0] if self.saves_outputs else call.inputs[0]),)
@@ -271,6 +275,9 @@ class Clip(Op):
     def reference(self, x: Array, min: float | None, max: float | None) -> Array:
         return np.clip(x, min, max)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, f"x between {call.attributes['min']} and {call.attributes['max']}")
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         return (apply(CLIP_GRAD, grad, call.inputs[0], **call.attributes),)
 
@@ -291,6 +298,9 @@ class ClipGrad(Op):
         if max is not None:
             inside &= x <= max
         return np.where(inside, grad, 0)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return passed(call, place, "1 within the limits, else 0")
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor, None]:
         return apply(CLIP_GRAD, grad, call.inputs[1], **call.attributes), None

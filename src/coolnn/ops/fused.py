@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd import Call
 from ..spec import Spec
 from .conv import CONV2D
 from .linear import LINEAR
 from .op import Array, Op, define
+from .terms import Place, Products, Terms, taken
 from .window import Pair
 
 __all__: list[str] = []
@@ -23,6 +25,14 @@ def _finished(y: Array, residual: Array | None, low: float, high: float) -> Arra
     if residual is not None:
         y = y + residual
     return np.asarray(np.minimum(np.maximum(y, y.dtype.type(low)), y.dtype.type(high)))
+
+
+def _finished_terms(terms: Terms, call: Call, place: Place) -> Terms:
+    low, high = call.attributes["low"], call.attributes["high"]
+    if call.inputs[3] is not None:
+        residual = Products("residual", (taken(call, "residual", 3, [place]),))
+        terms = terms._replace(groups=(*terms.groups, residual), formula=f"{terms.formula} + residual")
+    return terms._replace(then=(f"brought between {low:g} and {high:g}", lambda total: min(max(total, low), high)))
 
 
 class LinearFused(Op):
@@ -43,6 +53,10 @@ class LinearFused(Op):
         self, x: Array, weight: Array, bias: Array | None, residual: Array | None, *, low: float, high: float
     ) -> Array:
         return _finished(LINEAR.reference(x, weight, bias), residual, low, high)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        inner = Call(LINEAR, call.inputs[:3], call.outputs, {})
+        return _finished_terms(LINEAR.terms(inner, place), call, place)
 
     def macs(self, inputs: tuple[Any, ...], outputs: tuple[Spec, ...], **attributes: Any) -> int:
         return LINEAR.macs(inputs, outputs)
@@ -94,6 +108,14 @@ class Conv2dFused(Op):
         h, w = (n // pool for n in size_before_pool)
         windows = y[:, :, : h * pool, : w * pool].reshape(*y.shape[:2], h, pool, w, pool)
         return np.asarray(windows.max((3, 5)))
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        (n, c, h, w), pool = place, call.attributes["pool"]
+        own = ("low", "high", "pool", "size_before_pool")
+        conv = Call(CONV2D, call.inputs[:3], (), {k: v for k, v in call.attributes.items() if k not in own})
+        before = [(n, c, h * pool + i, w * pool + j) for i, j in np.ndindex(pool, pool)]
+        found = [_finished_terms(CONV2D.terms(conv, at), call, at) for at in before]
+        return max(found, key=lambda terms: terms.total)
 
     def macs(self, inputs: tuple[Any, ...], outputs: tuple[Spec, ...], **attributes: Any) -> int:
         pictures, channels = outputs[0].shape[:2]

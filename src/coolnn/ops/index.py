@@ -16,6 +16,7 @@ from .axes import broadcast_shapes, one_axis
 from .op import Array, Case, Op, S, define, function
 from .operands import as_tensor
 from .shape import cut, flip, permute, reshape
+from .terms import Place, Products, Terms, grid, moved, taken
 
 __all__ = ["gather", "getitem", "index_select", "take"]
 
@@ -32,6 +33,9 @@ class Take(Op):
 
     def reference(self, x: Array, index: Array, dim: int) -> Array:
         return np.take(x, index, dim)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place)
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor, None]:
         x, index = call.inputs
@@ -53,6 +57,12 @@ class TakeGrad(Op):
         np.add.at(np.moveaxis(full, dim, 0), index, np.moveaxis(grad, dim, 0))
         return full
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        dim = call.attributes["dim"]
+        from_here = np.flatnonzero(call.inputs[1].numpy() == place[dim])
+        places = grid(*place[:dim], from_here.tolist(), *place[dim + 1 :])
+        return Terms("sum", "Σ grad of what was taken here", (Products("grad", (taken(call, "grad", 0, places),)),))
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor, None]:
         return apply(TAKE, grad, call.inputs[1], dim=call.attributes["dim"]), None
 
@@ -69,6 +79,9 @@ class Gather(Op):
 
     def reference(self, x: Array, index: Array, dim: int) -> Array:
         return np.take_along_axis(x, index, dim)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place)
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor, None]:
         x, index = call.inputs
@@ -91,6 +104,13 @@ class GatherGrad(Op):
         places[dim] = index
         np.add.at(full, tuple(places), grad)
         return full
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        dim, index = call.attributes["dim"], call.inputs[1].numpy()
+        places = grid(*place[:dim], range(index.shape[dim]), *place[dim + 1 :])
+        places = places[(places < index.shape).all(axis=1)]
+        places = places[index[tuple(places.T)] == place[dim]]
+        return Terms("sum", "Σ grad of what was gathered here", (Products("grad", (taken(call, "grad", 0, places),)),))
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor, None]:
         return apply(GATHER, grad, call.inputs[1], dim=call.attributes["dim"]), None

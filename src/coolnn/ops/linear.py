@@ -15,6 +15,7 @@ from .op import Array, Case, Op, S, define, function
 from .operands import pair, unbroadcast
 from .reduce import sum as sum_over
 from .shape import reshape
+from .terms import Place, Products, Terms, broadcast_place, grid, taken
 from .window import need_one_type
 
 __all__ = ["linear", "matmul"]
@@ -39,6 +40,15 @@ class MatMul(Op):
 
     def reference(self, a: Array, b: Array, *, transpose_a: bool, transpose_b: bool) -> Array:
         return np.asarray((a.swapaxes(-1, -2) if transpose_a else a) @ (b.swapaxes(-1, -2) if transpose_b else b))
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        (a, b), (*batch, row, column) = call.inputs, place
+        inner = range(a.shape[-2 if call.attributes["transpose_a"] else -1])
+        left = (inner, row) if call.attributes["transpose_a"] else (row, inner)
+        right = (column, inner) if call.attributes["transpose_b"] else (inner, column)
+        at_a, at_b = (broadcast_place(tuple(batch), t.shape[:-2]) for t in (a, b))
+        factors = (taken(call, "a", 0, grid(*at_a, *left)), taken(call, "b", 1, grid(*at_b, *right)))
+        return Terms("sum", "Σ a · b", (Products("row · column", factors),))
 
     def saves(self, needs: tuple[bool, ...]) -> tuple[int, ...]:
         return tuple(i for i in (0, 1) if needs[1 - i])  # each one is for the gradient of the other
@@ -81,6 +91,16 @@ class Linear(Op):
     def reference(self, x: Array, weight: Array, bias: Array | None) -> Array:
         y = x @ weight.T
         return np.asarray(y if bias is None else y + bias)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        inner = range(call.inputs[1].shape[1])
+        x = taken(call, "x", 0, grid(*place[:-1], inner))
+        products = Products("inputs", (x, taken(call, "weight", 1, grid(place[-1], inner))))
+        if call.inputs[2] is None:
+            return Terms("sum", "Σ x · weight", (products,))
+        return Terms(
+            "sum", "Σ x · weight + bias", (products, Products("bias", (taken(call, "bias", 2, [place[-1:]]),)))
+        )
 
     def saves(self, needs: tuple[bool, ...]) -> tuple[int, ...]:
         return tuple(i for i in (0, 1) if needs[1 - i])

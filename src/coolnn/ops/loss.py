@@ -21,6 +21,7 @@ from .reduce import mean
 from .reduce import sum as sum_over
 from .shape import PIXELS_TO_ROWS, permute, reshape
 from .softmax import log_softmax, log_softmax_array, softmax
+from .terms import Place, Products, Terms, constant, grid, taken
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -119,6 +120,14 @@ def _goal_arrays(
     return goal, hot.sum(axis=1)
 
 
+def _goal_of(call: Call, first: int = 0) -> tuple[Array, Array]:
+    """`_goal_arrays` of a call, whose inputs from `first` on are logits, target and weight."""
+    logits, target, weight = call.inputs[first : first + 3]
+    smoothing, ignored = call.attributes["label_smoothing"], call.attributes["ignore_index"]
+    weights = None if weight is None else weight.numpy().astype(np.float64)
+    return _goal_arrays(target.numpy(), weights, logits.shape[1], np.float64, smoothing, ignored)
+
+
 class CrossEntropy(Op):
     """-sum over classes of goal · log_softmax(logits); the goal is 1 for the label, smoothed and weighted as asked."""
 
@@ -152,6 +161,23 @@ class CrossEntropy(Op):
         if reduction == "none":
             return np.asarray(losses)
         return np.asarray(losses.sum() / weights.sum() if reduction == "mean" else losses.sum())
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        goal, weights = _goal_of(call)
+        if call.attributes["reduction"] == "none":
+            goal = np.where(np.arange(len(goal))[:, None] == place[0], goal, 0)
+        elif call.attributes["reduction"] == "mean":
+            with np.errstate(all="ignore"):
+                goal = goal / weights.sum()  # 0 / 0 is nan, as the mean over no labels is
+        rows = np.flatnonzero((goal != 0).any(axis=1))
+        x = call.inputs[0].numpy().astype(np.float64)[rows]
+        log_sums = x.max(axis=1, initial=-np.inf) + np.log(np.exp(x - x.max(axis=1, keepdims=True)).sum(axis=1))
+        where = np.argwhere(goal != 0)
+        wanted = (taken(call, "logits", 0, where), constant("-goal", -goal[goal != 0]))
+        normalizers = (constant("log Σ exp(logits)", log_sums), constant("goal of the row", goal[rows].sum(axis=1)))
+        also = taken(call, "logits", 0, grid(rows.tolist(), range(goal.shape[1])))
+        groups = (Products("labels", wanted), Products("rows", normalizers))
+        return Terms("sum", "Σ goal · (log Σ exp(logits) - logit)", groups, also=(also,))
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor, None, None]:
         logits, target, weight = call.inputs
@@ -194,6 +220,18 @@ class CrossEntropyGrad(Op):
         if reduction == "none":
             return np.asarray(slope * grad[:, None])
         return np.asarray(slope * (grad / weights.sum()) if reduction == "mean" else slope * grad)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        goal, weights = _goal_of(call, 1)
+        row = call.inputs[1].numpy()[place[0]].astype(np.float64)
+        slope = np.exp(log_softmax_array(row, 0)[place[1]]) * goal[place[0]].sum() - goal[place]
+        reduction = call.attributes["reduction"]
+        if reduction == "mean":
+            slope = slope / weights.sum()
+        grad = taken(call, "grad", 0, [place[:1] if reduction == "none" else ()])
+        also = taken(call, "logits", 1, grid(place[0], range(len(row))))
+        factors = (grad, constant("(softmax - goal) / rows" if reduction == "mean" else "softmax - goal", slope, 1))
+        return Terms("sum", "grad · (softmax - goal)", (Products("grad", factors),), also=(also,))
 
 
 CROSS_ENTROPY = define(CrossEntropy)

@@ -20,6 +20,7 @@ from .pool import avg_pool2d
 from .reduce import mean
 from .reduce import sum as sum_over
 from .shape import PIXELS_TO_ROWS, ROWS_TO_PIXELS, reshape
+from .terms import Factor, Place, Products, Terms, constant, grid, normalized_slopes, taken
 from .update import EMA_STEP
 from .window import need_one_type
 
@@ -98,6 +99,52 @@ def _wanted(call: Call, gradients: tuple[Tensor, ...]) -> tuple[Tensor | None, .
     return tuple([g if needed else None for g, needed in zip(gradients, call.needs, strict=True)])
 
 
+# --- terms -----------------------------------------------------------------------------------------------------------
+
+
+def _statistic_terms(call: Call, group: Array, output: int, eps: float | None) -> Terms:
+    """Mean (output 1) and variance (output 2; 1 / sqrt(variance + eps) if eps is given) of a group of numbers."""
+    x = taken(call, "x", 0, group)
+    count = constant("1 / count", 1 / max(len(group), 1), len(group))
+    if output == 1:
+        return Terms("sum", "Σ x / count", (Products("x", (x, count)),))
+    centred = constant("x - mean", x.values - x.values.mean())
+    products = Products("squared distances", (centred, centred, count))
+    then = None if eps is None else ("1 / √(variance + eps)", lambda variance: float(1 / np.sqrt(variance + eps)))
+    return Terms("sum", "Σ (x - mean)² / count", (products,), also=(x,), then=then)
+
+
+def _normalized_terms(call: Call, place: Place, key: Place, rstd: Factor, group: Array) -> Terms:
+    """(x - mean) / std · weight + bias, where output 1 of the call has the mean at `key`."""
+    factors = [taken(call, "x", 0, [place]), rstd]
+    shift = [taken(call, "mean", 1, [key], made=True), constant("sign", -1.0, 1), rstd]
+    if call.inputs[1] is not None:
+        weight = taken(call, "weight", 1, [place[1:2]])
+        factors.append(weight)
+        shift.append(weight)
+    groups = [Products("x", tuple(factors)), Products("mean", tuple(shift))]
+    if call.inputs[2] is not None:
+        groups.append(Products("bias", (taken(call, "bias", 2, [place[1:2]]),)))
+    return Terms("sum", "(x - mean) / std · weight + bias", tuple(groups), also=(taken(call, "x", 0, group),))
+
+
+def _gradient_terms(
+    call: Call, place: Place, output: int, view: Shape, axes: Shape, average: Array, rstd: Array
+) -> Terms:
+    """Terms of a normalization's gradients for input (output 0), weight (1) and bias (2); inputs: grad, x, weight."""
+    if output == 0:
+        weight = call.inputs[2]
+        return normalized_slopes(call, place, view, axes, average, rstd, None if weight is None else weight.numpy())
+    x = call.inputs[1]
+    places = grid(*[place[0] if axis == 1 else range(n) for axis, n in enumerate(x.shape)])
+    grad = taken(call, "grad", 0, places)
+    if output == 2:
+        return Terms("sum", "Σ grad", (Products("grad", (grad,)),))
+    xhat = ((x.numpy().astype(np.float64).reshape(view) - average) * rstd).reshape(x.shape)[tuple(places.T)]
+    also = (taken(call, "x", 1, places),)
+    return Terms("sum", "Σ grad · normalized x", (Products("grad", (grad, constant("normalized x", xhat))),), also=also)
+
+
 # --- batch norm ------------------------------------------------------------------------------------------------------
 
 
@@ -117,6 +164,15 @@ class BatchNorm(Op):
     def reference(self, x: Array, weight: Array | None, bias: Array | None, *, eps: float) -> tuple[Array, ...]:
         y, average, variance = _normalized(x, _all_but_channels(x.ndim), eps)
         return _scaled(y, weight, bias), average.reshape(-1), variance.reshape(-1)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        channel = place[1] if output == 0 else place[0]
+        group = grid(*[channel if axis == 1 else range(n) for axis, n in enumerate(call.inputs[0].shape)])
+        if output:
+            return _statistic_terms(call, group, output, None)
+        variance = float(call.outputs[2].numpy()[channel])
+        rstd = constant("1 / √(variance + eps)", 1 / np.sqrt(variance + call.attributes["eps"]), 1)
+        return _normalized_terms(call, place, (channel,), rstd, group)
 
     def vjp(self, call: Call, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         x, weight, _ = call.inputs
@@ -142,6 +198,13 @@ class BatchNormGrad(Op):
         rstd = (1 / np.sqrt(variance + eps)).reshape(shape)
         return _gradients(grad, x, weight, average.reshape(shape), rstd, x.shape, _all_but_channels(x.ndim))
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        x = call.inputs[1]
+        shape = _per_channel(x.ndim, x.shape[1])
+        average, variance = (t.numpy().astype(np.float64).reshape(shape) for t in call.inputs[3:])
+        rstd = 1 / np.sqrt(variance + call.attributes["eps"])
+        return _gradient_terms(call, place, output, x.shape, _all_but_channels(x.ndim), average, rstd)
+
 
 class ChannelAffine(Op):
     """x · scale + shift, one number of each for a channel: batch norm with known statistics."""
@@ -154,6 +217,12 @@ class ChannelAffine(Op):
 
     def reference(self, x: Array, scale: Array, shift: Array) -> Array:
         return _scaled(x, scale, shift)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        channel = [place[1:2]]
+        product = (taken(call, "x", 0, [place]), taken(call, "scale", 1, channel))
+        shift = Products("shift", (taken(call, "shift", 2, channel),))
+        return Terms("sum", "x · scale + shift", (Products("product", product), shift))
 
     def saves(self, needs: tuple[bool, ...]) -> tuple[int, ...]:
         return tuple(i for i in (0, 1) if needs[1 - i])
@@ -199,6 +268,15 @@ class GroupNorm(Op):
         y, average, variance = _normalized(x.reshape(_groups(x.shape, num_groups)), (2,), eps)
         return _scaled(y.reshape(x.shape), weight, bias), average[:, :, 0], 1 / np.sqrt(variance[:, :, 0] + eps)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        shape, groups = call.inputs[0].shape, call.attributes["num_groups"]
+        size = shape[1] // groups
+        key = place if output else (place[0], place[1] // size)
+        group = grid(key[0], range(key[1] * size, (key[1] + 1) * size), *map(range, shape[2:]))
+        if output:
+            return _statistic_terms(call, group, output, call.attributes["eps"])
+        return _normalized_terms(call, place, key, taken(call, "1 / std", 2, [key], made=True), group)
+
     def vjp(self, call: Call, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         x, weight, _ = call.inputs
         num_groups = call.attributes["num_groups"]
@@ -224,6 +302,11 @@ class GroupNormGrad(Op):
         view = _groups(x.shape, num_groups)
         return _gradients(grad, x, weight, average[:, :, None], rstd[:, :, None], view, (2,))
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        view = _groups(call.inputs[1].shape, call.attributes["num_groups"])
+        average, rstd = (t.numpy().astype(np.float64)[:, :, None] for t in call.inputs[3:])
+        return _gradient_terms(call, place, output, view, (2,), average, rstd)
+
 
 # --- layer norm ------------------------------------------------------------------------------------------------------
 
@@ -245,6 +328,12 @@ class LayerNorm(Op):
         y, average, variance = _normalized(x, (1,), eps)
         return _scaled(y, weight, bias), average[:, 0], 1 / np.sqrt(variance[:, 0] + eps)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        group = grid(place[0], range(call.inputs[0].shape[1]))
+        if output:
+            return _statistic_terms(call, group, output, call.attributes["eps"])
+        return _normalized_terms(call, place, place[:1], taken(call, "1 / std", 2, [place[:1]], made=True), group)
+
     def vjp(self, call: Call, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         x, weight, _ = call.inputs
         if is_grad_enabled():
@@ -263,6 +352,10 @@ class LayerNormGrad(Op):
 
     def reference(self, grad: Array, x: Array, weight: Array | None, average: Array, rstd: Array) -> tuple[Array, ...]:
         return _gradients(grad, x, weight, average[:, None], rstd[:, None], x.shape, (1,))
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        average, rstd = (t.numpy().astype(np.float64)[:, None] for t in call.inputs[3:])
+        return _gradient_terms(call, place, output, call.inputs[1].shape, (1,), average, rstd)
 
 
 BATCH_NORM = define(BatchNorm)

@@ -13,6 +13,7 @@ from ..spec import Shape, Spec, float32
 if TYPE_CHECKING:
     from ..autograd import Call
     from ..tensor import Tensor
+    from .terms import Place, Terms
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -65,6 +66,14 @@ class Op:
     def vjp(self, call: Call, *args: Any) -> tuple[Tensor | None, ...]:
         """Chain rule: the gradient for each input (None: has none) from those of the outputs, made of operations."""
         raise NotImplementedError(f"operation '{self.name}' has no chain rule (vjp), so it cannot be differentiated")
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms | None:
+        """The number at `place` of an output as a sum, choice or function of numbers of the inputs, in float64.
+
+        None: not said; an explanation then takes the reference for the value and the chain rule for the influence of
+        each input.
+        """
+        return None
 
     def saves(self, needs: tuple[bool, ...]) -> tuple[int, ...] | None:
         """Which inputs to keep when gradients are wanted for `needs`; less than `saves_inputs` where a rule allows it.

@@ -12,6 +12,7 @@ from ..autograd import Call, apply
 from ..spec import Shape, Spec, boolean, float32, float64, int32, int64, uint8
 from ..tensor import Operand, Tensor, from_numpy, tensor
 from .op import Array, Case, Op, S, define, function
+from .terms import Place, Terms, elementwise
 
 __all__ = ["cast"]
 
@@ -105,6 +106,9 @@ class Cast(Op):
 
     def reference(self, x: Array, dtype: str) -> Array:
         return x.astype(dtype)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, f"x as {call.attributes['dtype']}")
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         return (cast(grad, call.inputs[0].dtype),)

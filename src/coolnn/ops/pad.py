@@ -14,6 +14,7 @@ from .index import TAKE
 from .op import Array, Case, Op, S, define, function
 from .operands import as_tensor
 from .shape import cut
+from .terms import Place, Products, Terms, constant, copied
 
 __all__ = ["pad"]
 
@@ -33,6 +34,13 @@ class Pad(Op):
 
     def reference(self, x: Array, before: Shape, after: Shape, value: float) -> Array:
         return np.pad(x, tuple(zip(before, after, strict=True)), constant_values=value)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        source = tuple([p - b for p, b in zip(place, call.attributes["before"], strict=True)])
+        if all(0 <= p < n for p, n in zip(source, call.inputs[0].shape, strict=True)):
+            return copied(call, "x", source)
+        filled = constant("padding", call.attributes["value"], 1)
+        return Terms("choice", "padding", (Products("padding", (filled,)),))
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         before, shape = call.attributes["before"], call.inputs[0].shape

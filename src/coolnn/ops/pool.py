@@ -13,6 +13,7 @@ from ..spec import Shape, Spec, int32
 from ..tensor import Tensor
 from .op import Array, Case, Op, S, define, function
 from .reduce import amax, mean
+from .terms import Place, Products, Terms, constant, copied, grid, moved, separable, taken
 from .window import Pair, Sides, four_sides, need_pictures, pair, span, tap, window_count
 
 __all__ = [
@@ -90,6 +91,19 @@ def _window_averages(
     return matrix
 
 
+def _chosen(call: Call, place: Place, output: int, window: Array) -> Terms:
+    """The largest number of a window (output 0), or its place in the plane (output 1)."""
+    also = taken(call, "candidates", 0, window)
+    number = int(call.outputs[1].numpy()[place])
+    if output == 1:
+        return Terms("function", "place of the largest", also=(also,), slopes=(None,), value=float(number))
+    if number < 0:
+        nothing = constant("nothing", -np.inf, 1)
+        return Terms("choice", "an empty window", (Products("nothing", (nothing,)),))
+    row, column = divmod(number, call.inputs[0].shape[3])
+    return copied(call, "x, the largest", (*place[:2], row, column), (also,))
+
+
 # --- max -------------------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +143,13 @@ class MaxPool2d(Op):
             best, where = np.where(better, value, best), np.where(better, place, where)
         return best, where
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        (n, c, h, w), a, (height, width) = place, call.attributes, call.inputs[0].shape[2:]
+        tops = [h * a["stride"][0] - a["padding"][0] + i * a["dilation"][0] for i in range(a["kernel_size"][0])]
+        lefts = [w * a["stride"][1] - a["padding"][1] + j * a["dilation"][1] for j in range(a["kernel_size"][1])]
+        window = grid(n, c, [r for r in tops if 0 <= r < height], [k for k in lefts if 0 <= k < width])
+        return _chosen(call, place, output, window)
+
     def vjp(self, call: Call, grad: Tensor, _: Tensor | None) -> tuple[Tensor]:
         attributes = {key: call.attributes[key] for key in ("kernel_size", "stride", "padding", "dilation")}
         size = call.inputs[0].shape[2:]
@@ -159,6 +180,14 @@ class AdaptiveMaxPool2d(Op):
             where[:, :, i, j] = (top + place // (right - left)) * width + left + place % (right - left)
         return best, where
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        n, c, *at = place
+        bins = [
+            range(*_bin(p, length, count))
+            for p, length, count in zip(at, call.inputs[0].shape[2:], call.attributes["output_size"], strict=True)
+        ]
+        return _chosen(call, place, output, grid(n, c, *bins))
+
     def vjp(self, call: Call, grad: Tensor, _: Tensor | None) -> tuple[Tensor]:
         return (apply(MAX_POOL2D_GRAD, grad, call.outputs[1], input_size=call.inputs[0].shape[2:]),)
 
@@ -183,6 +212,14 @@ class MaxPool2dGrad(Op):
         np.add.at(dx, (np.arange(n * c)[:, None], places), grad.reshape(places.shape))
         return dx[:, :size].reshape(n, c, *input_size)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        n, c, h, w = place
+        indices = call.inputs[1].numpy()[n, c]
+        rows, columns = np.nonzero(indices == h * call.attributes["input_size"][1] + w)
+        places = np.stack([np.full(len(rows), n), np.full(len(rows), c), rows, columns], axis=1)
+        grad = taken(call, "grad", 0, places)
+        return Terms("sum", "Σ grad of the windows won", (Products("windows won", (grad,)),))
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor, None]:
         return apply(POOL_GATHER, grad, call.inputs[1]), None
 
@@ -201,6 +238,9 @@ class PoolGather(Op):
         planes = np.concatenate([x.reshape(n, c, h * w), np.zeros((n, c, 1), x.dtype)], axis=2)
         places = indices.reshape(n, c, indices.shape[2] * indices.shape[3])
         return np.take_along_axis(planes, np.where(places < 0, h * w, places), axis=2).reshape(indices.shape)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place)
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor, None]:
         return apply(MAX_POOL2D_GRAD, grad, call.inputs[1], input_size=call.inputs[0].shape[2:]), None
@@ -224,6 +264,10 @@ class AvgPool2d(Op):
         rows, columns = (m.astype(x.dtype) for m in self.matrices(x.shape[2:], **window))
         y: Array = rows @ x @ columns.T
         return y
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        rows, columns = self.matrices(call.inputs[0].shape[2:], **call.attributes)
+        return separable(call, place, rows, columns)
 
     @staticmethod
     def matrices(
@@ -255,6 +299,11 @@ class AvgPool2dGrad(Op):
         dx: Array = rows.T @ grad @ columns
         return dx
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        window = {key: value for key, value in call.attributes.items() if key != "input_size"}
+        rows, columns = AvgPool2d.matrices(call.attributes["input_size"], **window)
+        return separable(call, place, rows.T, columns.T, "share")
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         window = {key: value for key, value in call.attributes.items() if key != "input_size"}
         return (apply(AVG_POOL2D, grad, **window),)
@@ -274,6 +323,10 @@ class AdaptiveAvgPool2d(Op):
         rows, columns = (m.astype(x.dtype) for m in self.matrices(x.shape[2:], output_size))
         y: Array = rows @ x @ columns.T
         return y
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        rows, columns = self.matrices(call.inputs[0].shape[2:], **call.attributes)
+        return separable(call, place, rows, columns)
 
     @staticmethod
     def matrices(size: Shape, output_size: Pair) -> list[Array]:
@@ -297,6 +350,10 @@ class AdaptiveAvgPool2dGrad(Op):
         rows, columns = (m.astype(grad.dtype) for m in AdaptiveAvgPool2d.matrices(input_size, grad.shape[2:]))
         dx: Array = rows.T @ grad @ columns
         return dx
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        rows, columns = AdaptiveAvgPool2d.matrices(call.attributes["input_size"], call.inputs[0].shape[2:])
+        return separable(call, place, rows.T, columns.T, "share")
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         return (apply(ADAPTIVE_AVG_POOL2D, grad, output_size=call.inputs[0].shape[2:]),)

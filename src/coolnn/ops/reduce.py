@@ -16,6 +16,7 @@ from .axes import one_axis, several_axes
 from .elementwise import abs, sqrt, square
 from .op import Array, Case, Op, S, define, function
 from .operands import as_tensor, cast, real
+from .terms import Place, Products, Terms, box_sum, copied, taken
 
 __all__ = ["amax", "amin", "argmax", "argmin", "mean", "norm", "std", "sum", "var"]
 
@@ -47,6 +48,9 @@ class Sum(Op):
     def reference(self, x: Array, dims: Shape, keepdim: bool) -> Array:
         return np.sum(x, axis=dims, keepdims=keepdim, dtype=float64 if x.dtype.kind == "f" else x.dtype)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return Terms("sum", "Σ x", (Products("x", (taken(call, "x", 0, box_sum(call, place, **call.attributes)),)),))
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         return (_spread(grad, call.inputs[0].shape, call.attributes["dims"]),)
 
@@ -64,6 +68,15 @@ class Mean(Op):
     def reference(self, x: Array, dims: Shape, keepdim: bool) -> Array:
         count = math.prod(x.shape[d] for d in dims)
         return np.asarray(np.sum(x, axis=dims, keepdims=keepdim, dtype=float64) / np.float64(count))  # 0 / 0 is nan
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        x = taken(call, "x", 0, box_sum(call, place, **call.attributes))
+        count = len(x.values)
+
+        def divided(total: float) -> float:
+            return total / count if count else math.nan
+
+        return Terms("sum", f"Σ x / {count}", (Products("x", (x,)),), then=(f"divided by {count}", divided))
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         shape, dims = call.inputs[0].shape, call.attributes["dims"]
@@ -89,6 +102,13 @@ class Extreme(Op):
         result: Array = self._reference(x, axis=dims, keepdims=keepdim)
         return result
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        also = taken(call, "candidates", 0, box_sum(call, place, **call.attributes))
+        value = call.outputs[0].numpy()[place]
+        found = np.flatnonzero((also.values == value) | (np.isnan(also.values) & np.isnan(value)))
+        chosen = tuple(int(p) for p in also.places[found[0]]) if len(found) and also.places is not None else None
+        return copied(call, f"x, the {'largest' if self.name == 'amax' else 'smallest'}", chosen, (also,))
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         x, dims = call.inputs[0], call.attributes["dims"]
         kept = reduced_shape(x.shape, dims, True)
@@ -113,6 +133,13 @@ class ArgExtreme(Op):
     def reference(self, x: Array, dim: int, keepdim: bool) -> Array:
         result: Array = self._reference(x, axis=dim, keepdims=keepdim)
         return result
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        dim, keepdim = call.attributes["dim"], call.attributes["keepdim"]
+        also = taken(call, "candidates", 0, box_sum(call, place, (dim,), keepdim))
+        return Terms(
+            "function", self.name, also=(also,), slopes=(None,), value=float(self._reference(also.values, axis=0))
+        )
 
 
 SUM = define(Sum)

@@ -12,6 +12,7 @@ from ..autograd import Call, apply
 from ..spec import Spec, float32
 from ..tensor import Tensor
 from .op import Array, Case, Op, S, define, function
+from .terms import Place, Terms, separable
 from .window import Pair, need_pictures, pair
 
 __all__ = ["interpolate"]
@@ -50,6 +51,10 @@ class Resize2d(Op):
         rows, columns = self.matrices(x.shape[2:], size, mode, align_corners, scale)
         return np.asarray(rows.astype(x.dtype) @ x @ columns.T.astype(x.dtype))
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        rows, columns = self.matrices(call.inputs[0].shape[2:], **call.attributes)
+        return separable(call, place, rows, columns)
+
     @staticmethod
     def matrices(
         input_size: Sequence[int], size: Sequence[int], mode: str, align_corners: bool, scale: tuple[float, float]
@@ -78,6 +83,10 @@ class Resize2dGrad(Op):
     ) -> Array:
         rows, columns = Resize2d.matrices(input_size, grad.shape[2:], mode, align_corners, scale)
         return np.asarray(rows.T.astype(grad.dtype) @ grad @ columns.astype(grad.dtype))
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        rows, columns = Resize2d.matrices(size=call.inputs[0].shape[2:], **call.attributes)
+        return separable(call, place, rows.T, columns.T, "share")
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         rest = {key: value for key, value in call.attributes.items() if key != "input_size"}

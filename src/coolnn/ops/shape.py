@@ -14,6 +14,7 @@ from ..tensor import Operand, Tensor
 from .axes import as_shape, broadcast_shapes, fill_shape, one_axis, several_axes
 from .op import Array, Case, Op, S, define, function
 from .operands import as_tensor, cast, promote
+from .terms import Place, Terms, moved
 
 __all__ = [
     "broadcast_to",
@@ -53,6 +54,9 @@ class Reshape(Op):
     def reference(self, x: Array, shape: Shape) -> Array:
         return x.reshape(shape)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place)
+
     def alias(self, x: Spec, shape: Shape) -> bool:
         if _row_major(x.shape) and _row_major(shape):
             return True
@@ -74,6 +78,9 @@ class Permute(Op):
 
     def reference(self, x: Array, dims: Shape) -> Array:
         return x.transpose(dims)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place)
 
     def alias(self, x: Spec, dims: Shape) -> bool:
         # Memory stays as it is if the axes that are longer than 1 follow each other as before.
@@ -99,6 +106,9 @@ class BroadcastTo(Op):
     def reference(self, x: Array, shape: Shape) -> Array:
         return np.broadcast_to(x, shape)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place)
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         shape = call.inputs[0].shape
         extra = grad.ndim - len(shape)
@@ -117,6 +127,9 @@ class Flip(Op):
 
     def reference(self, x: Array, dims: Shape) -> Array:
         return np.flip(x, dims)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place)
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         return (apply(FLIP, grad, **call.attributes),)
@@ -142,6 +155,9 @@ class Concat(Op):
     def reference(self, *xs: Array, dim: int) -> Array:
         return np.concatenate(xs, dim)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place, range(len(call.inputs)))
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor | None, ...]:
         dim = call.attributes["dim"]
         return split(grad, [x.shape[dim] for x in call.inputs], dim)
@@ -160,6 +176,9 @@ class Slice(Op):
     def reference(self, x: Array, starts: Shape, stops: Shape, steps: Shape) -> Array:
         return x[tuple(map(builtins.slice, starts, stops, steps))]
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place)
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         return (apply(SLICE_GRAD, grad, shape=call.inputs[0].shape, **call.attributes),)
 
@@ -177,6 +196,9 @@ class SliceGrad(Op):
         full = np.zeros(shape, grad.dtype)
         full[tuple(map(builtins.slice, starts, stops, steps))] = grad
         return full
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place)
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         bounds = {key: value for key, value in call.attributes.items() if key != "shape"}
@@ -197,6 +219,9 @@ class PixelsToRows(Op):
         n, c, h, w = x.shape
         return x.transpose(0, 2, 3, 1).reshape(n * h * w, c)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place)
+
     def alias(self, x: Spec) -> bool:
         return True
 
@@ -216,6 +241,9 @@ class RowsToPixels(Op):
     def reference(self, rows: Array, shape: Shape) -> Array:
         n, c, h, w = shape
         return rows.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return moved(call, place)
 
     def alias(self, rows: Spec, shape: Shape) -> bool:
         return True

@@ -14,6 +14,7 @@ from .elementwise import exp
 from .op import Array, Case, Op, S, define, function
 from .operands import real
 from .reduce import sum as sum_over
+from .terms import Place, Products, Terms, constant, grid, taken
 
 __all__ = ["log_softmax", "softmax"]
 
@@ -22,6 +23,24 @@ def log_softmax_array(x: Array, dim: int) -> Array:
     """Logarithm of softmax: the largest number is subtracted first, so that no exponential overflows."""
     shifted = x - x.max(axis=dim, keepdims=True, initial=-np.inf)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True)))
+
+
+def _line(call: Call, place: Place) -> Array:
+    """The places along the axis of a call."""
+    dim = call.attributes["dim"]
+    return grid(*place[:dim], range(call.inputs[0].shape[dim]), *place[dim + 1 :])
+
+
+def log_softmax_terms(call: Call, place: Place, dim: int) -> Terms:
+    """x minus the logarithm of the sum of exp(x), for the first input of a call."""
+    line = taken(call, "x", 0, grid(*place[:dim], range(call.inputs[0].shape[dim]), *place[dim + 1 :]))
+    highest = line.values.max()
+    log_sum = highest + np.log(np.exp(line.values - highest).sum())
+    groups = (
+        Products("x", (taken(call, "x", 0, [place]),)),
+        Products("normalizer", (constant("log Σ exp(x)", log_sum, 1), constant("sign", -1.0, 1))),
+    )
+    return Terms("sum", "x - log Σ exp(x)", groups, also=(line,))
 
 
 class Softmax(Op):
@@ -39,6 +58,13 @@ class Softmax(Op):
         powers = np.exp(x - x.max(axis=dim, keepdims=True, initial=-np.inf))
         return np.asarray(powers / powers.sum(axis=dim, keepdims=True))
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        line = taken(call, "x", 0, _line(call, place))
+        y = np.asarray(self.reference(line.values, 0))
+        own = place[call.attributes["dim"]]
+        slopes = y[own] * ((np.arange(len(y)) == own) - y)
+        return Terms("function", "exp(x) / Σ exp(x)", also=(line,), slopes=(slopes,), value=float(y[own]))
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         return (apply(SOFTMAX_GRAD, grad, call.outputs[0], **call.attributes),)
 
@@ -53,6 +79,16 @@ class SoftmaxGrad(Op):
 
     def reference(self, grad: Array, y: Array, dim: int) -> Array:
         return np.asarray(y * (grad - (grad * y).sum(axis=dim, keepdims=True)))
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        line = _line(call, place)
+        own = (taken(call, "grad", 0, [place]), taken(call, "y", 1, [place]))
+        others = (
+            taken(call, "grad", 0, line),
+            taken(call, "y", 1, line),
+            constant("-y here", -own[1].values, len(line)),
+        )
+        return Terms("sum", "grad · y - y · Σ grad · y", (Products("own", own), Products("all", others)))
 
     def vjp(self, call: Call, c: Tensor) -> tuple[Tensor | None, ...]:
         grad, y = call.inputs
@@ -79,6 +115,9 @@ class LogSoftmax(Op):
     def reference(self, x: Array, dim: int) -> Array:
         return log_softmax_array(x, dim)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return log_softmax_terms(call, place, call.attributes["dim"])
+
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         return (apply(LOG_SOFTMAX_GRAD, grad, call.outputs[0], **call.attributes),)
 
@@ -93,6 +132,12 @@ class LogSoftmaxGrad(Op):
 
     def reference(self, grad: Array, y: Array, dim: int) -> Array:
         return np.asarray(grad - np.exp(y) * grad.sum(axis=dim, keepdims=True))
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        line = taken(call, "grad", 0, _line(call, place))
+        here = constant("-softmax here", -np.exp(float(call.inputs[1].numpy()[place])), len(line.values))
+        own = Products("own", (taken(call, "grad", 0, [place]),))
+        return Terms("sum", "grad - softmax · Σ grad", (own, Products("all", (line, here))))
 
     def vjp(self, call: Call, c: Tensor) -> tuple[Tensor | None, ...]:
         grad, y = call.inputs
