@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from test_ops import Drawn, each_case, gradients_of, to_tensors, weights_for
 
 import coolnn as cool
+import coolnn.graph  # enters the joined operations
+from coolnn import autograd
 from coolnn.explain.numbers import Explanation
 from coolnn.ops import FUNCTIONS, OPS
 from coolnn.spec import float32, float64
@@ -71,11 +74,43 @@ def test_terms_give_the_kernels_number(name, index):
     check(trace, 10 * FUNCTIONS[name].rtol, np.random.default_rng(index))
 
 
-def test_every_operation_is_explained():
-    """All that the cases run, and what passes over graphs make, says its terms; updates of weights need not."""
-    silent = [n for n, op in OPS.items() if type(op).terms is cool.ops.Op.terms]
-    allowed = {"sgd_step", "adam_step", "rmsprop_step", "ema_step", "conv2d_backward"}
-    assert {n for n in silent if type(OPS[n]).__module__.startswith("coolnn.")} <= allowed
+def run_op(name, inputs, **attributes):
+    """One operation without a public function."""
+    with cool.explain.recording() as trace:
+        autograd.apply_all(OPS[name], *[None if x is None else cool.tensor(x) for x in inputs], **attributes)
+    return trace
+
+
+_CONV = dict(stride=(1, 1), padding=(1, 1, 1, 1), dilation=(1, 1), groups=1)
+
+
+@pytest.mark.parametrize("dtype", [float32, float64])
+def test_joined_operations(dtype):
+    """Those that passes over a graph make: the sum, what is added, the clamp, and the maximum that won."""
+    x, w, b, r = (
+        digits(shape, i).astype(dtype) for i, shape in enumerate([(2, 3, 6, 6), (4, 3, 3, 3), (4,), (2, 4, 6, 6)])
+    )
+    finish = dict(low=0.0, high=math.inf, pool=2, size_before_pool=(6, 6))
+    check(run_op("conv2d_fused", (x, w, b, r), **_CONV, **finish), 1e-5, np.random.default_rng(0))
+    x, w, b, r = (digits(shape, i).astype(dtype) for i, shape in enumerate([(2, 8), (5, 8), (5,), (2, 5)]))
+    check(run_op("linear_fused", (x, w, b, r), low=0.0, high=6.0), 1e-5, np.random.default_rng(0))
+
+
+def test_joined_gradients():
+    """conv2d_backward has no terms of its own: its reference gives the value."""
+    grad, x, w = digits((2, 4, 6, 6)), digits((2, 3, 6, 6), 1), digits((4, 3, 3, 3), 2)
+    sizes = dict(input_size=(6, 6), kernel_size=(3, 3), output_size=(6, 6), wants=(1, 1, 1), pool=())
+    check(run_op("conv2d_backward", (grad, None, None, x, w), **sizes, **_CONV), 1e-5, np.random.default_rng(0))
+
+
+def test_a_step_of_an_optimizer():
+    w, g, v = (cool.tensor(digits((4,), i)) for i in range(3))
+    with cool.explain.recording() as trace:
+        cool.ops.sgd_step(w, g, v, cool.tensor([0.1, 1.0]), momentum=0.9)
+    why = Explanation(trace, w, 2)
+    assert abs(why.difference) < 1e-6
+    assert [part.name for part, _ in why.influences][:3] == ["param", "grad", "buffer"]
+    assert why.influences[0][0].explain().name == "tensor"  # what was there before
 
 
 # --- by hand ---------------------------------------------------------------------------------------------------------

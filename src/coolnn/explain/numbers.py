@@ -25,8 +25,8 @@ def explain(number: Tensor, index: int | Sequence[int] | None = None) -> Explana
     RuntimeError, with the remedy, if it has neither; IndexError for a place that is not there.
 
     >>> import coolnn as cool
-    >>> w = cool.tensor([[2.0, -1.0]], requires_grad=True)
-    >>> y = cool.ops.linear(cool.tensor([[3.0, 4.0]]), w, cool.tensor([0.5]))
+    >>> w, b = cool.tensor([[2.0, -1.0]], requires_grad=True), cool.tensor([0.5], requires_grad=True)
+    >>> y = cool.ops.linear(cool.tensor([[3.0, 4.0]]), w, b)
     >>> why = cool.explain(y, (0, 0))
     >>> why.value, why.exact, [term.value for term in why.terms]
     (2.5, 2.5, [6.0, -4.0, 0.5])

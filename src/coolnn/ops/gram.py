@@ -13,6 +13,7 @@ from .arithmetic import add
 from .linear import matmul
 from .op import Array, Case, Op, S, define, function
 from .shape import PIXELS_TO_ROWS, ROWS_TO_PIXELS, reshape, transpose
+from .terms import Place, Products, Terms, grid, taken
 from .window import need_pictures
 
 __all__ = ["gram_matrix"]
@@ -31,6 +32,11 @@ class GramMatrix(Op):
     def reference(self, x: Array) -> Array:
         channels = x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
         return np.asarray(channels @ channels.swapaxes(1, 2))
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        (n, a, b), size = place, call.inputs[0].shape[2:]
+        factors = tuple(taken(call, "x", 0, grid(n, channel, *map(range, size))) for channel in (a, b))
+        return Terms("sum", "Σ x · x of two channels", (Products("pixels", factors),))
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         (x,) = call.inputs

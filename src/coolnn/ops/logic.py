@@ -13,6 +13,7 @@ from .arithmetic import Comparison
 from .axes import broadcast_shapes
 from .op import Array, Case, Op, S, define, function
 from .operands import as_tensor, cast, pair, real, unbroadcast
+from .terms import Place, Terms, elementwise
 
 __all__ = [
     "fmod",
@@ -42,6 +43,9 @@ class Question(Op):
     def reference(self, x: Array) -> Array:
         return self._reference(x)
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, f"{self.name}(x)")
+
 
 class Remainder(Op):
     """What is left of a after whole times b; as a function of a its slope is 1, of b the number of times, negative."""
@@ -55,6 +59,9 @@ class Remainder(Op):
 
     def reference(self, a: Array, b: Array) -> Array:
         return self._reference(a, b)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, f"{self.name}(a, b)")
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         a, b = call.inputs
@@ -82,6 +89,9 @@ class WholeTimes(Op):
         # In whole numbers, exact beyond 2^53: the quotient rounded down, one up where it is negative and broken.
         quotient = np.floor_divide(a, b)
         return np.asarray(quotient + ((quotient < 0) & (quotient * b != a)))
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, "whole times b in a")
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[None, None]:
         return None, None

@@ -17,6 +17,7 @@ from .op import Array, Case, Op, S, define, function
 from .operands import as_tensor
 from .reduce import reduced_shape
 from .shape import concat, narrow, permute, reshape
+from .terms import Place, Products, Terms, copied, grid, taken
 
 __all__ = ["cumsum", "prod", "topk"]
 
@@ -37,6 +38,13 @@ class CumSum(Op):
             total = np.roll(total, 1, dim)
             np.moveaxis(total, dim, 0)[:1] = 0
         return np.asarray(np.flip(total, dim) if reverse else total)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        dim, own = call.attributes["dim"], not call.attributes["exclusive"]
+        at, length = place[dim], call.inputs[0].shape[dim]
+        seen = range(at if own else at + 1, length) if call.attributes["reverse"] else range(at + own)
+        x = taken(call, "x", 0, grid(*place[:dim], seen, *place[dim + 1 :]))
+        return Terms("sum", "Σ x up to here", (Products("x", (x,)),))
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor]:
         attributes = {**call.attributes, "reverse": not call.attributes["reverse"]}
@@ -66,6 +74,13 @@ class TopK(Op):
             order = np.argsort(x, axis=dim, kind="stable")
         places = np.take(order, np.arange(k), dim)
         return np.take_along_axis(x, places, dim), places
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        dim, number = call.attributes["dim"], int(call.outputs[1].numpy()[place])
+        also = taken(call, "candidates", 0, grid(*place[:dim], range(call.inputs[0].shape[dim]), *place[dim + 1 :]))
+        if output == 1:
+            return Terms("function", "place of the chosen", also=(also,), slopes=(None,), value=float(number))
+        return copied(call, "x, by its rank", (*place[:dim], number, *place[dim + 1 :]), (also,))
 
     def vjp(self, call: Call, grad: Tensor | None, _: None) -> tuple[Tensor | None]:
         if grad is None:

@@ -12,6 +12,7 @@ from ..tensor import Operand, Tensor
 from .index import TAKE
 from .op import Array, Case, Op, S, define, function
 from .operands import as_tensor, cast
+from .terms import Place, Terms, elementwise
 
 __all__ = ["put_rows"]
 
@@ -80,6 +81,9 @@ class CheckIndex(Op):
         wrapped = np.where(index < 0, index + length, index)
         _check(wrapped, length)
         return wrapped
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, "index, from the start")
 
 
 PUT_ROWS = define(PutRows)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..autograd import apply_into
+from ..autograd import Call, apply_into
 from ..spec import Spec
 from ..tensor import Tensor
 from .op import Array, Op, define
+from .terms import Place, Terms, elementwise
 
 __all__ = ["adam_step", "ema_step", "rmsprop_step", "sgd_step"]
 
@@ -45,6 +46,9 @@ class SgdStep(Op):
         buffer = grad if first else momentum * buffer + (1 - dampening) * grad
         return param - rate * (grad + momentum * buffer if nesterov else buffer), buffer
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, "Gradient descent", whole=(3,))
+
 
 class AdamStep(Op):
     """Adam (Kingma and Ba, 2014), or AdamW if the weight decay is decoupled (Loshchilov and Hutter, 2017)."""
@@ -76,6 +80,9 @@ class AdamStep(Op):
         m = beta1 * m + (1 - beta1) * grad
         v = beta2 * v + (1 - beta2) * grad * grad
         return param - rate / correction1 * m / (np.sqrt(v / correction2) + eps), m, v
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, "Adam", whole=(4,))
 
 
 class RmspropStep(Op):
@@ -109,6 +116,9 @@ class RmspropStep(Op):
         buffer = momentum * buffer + step
         return param - rate * buffer, square, buffer
 
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, "RMSprop", whole=(4,))
+
 
 class EmaStep(Op):
     """The exponential moving average of a parameter."""
@@ -120,6 +130,9 @@ class EmaStep(Op):
 
     def reference(self, average: Array, param: Array, hyper: Array) -> Array:
         return np.asarray(hyper[0] * average + (1 - hyper[0]) * param)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, "The exponential moving average of a parameter", whole=(2,))
 
 
 SGD_STEP = define(SgdStep)
