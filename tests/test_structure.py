@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "coolnn"
 FLOORS = [
     {"_core", "spec", "callable_module"},
     {"tensor", "autograd", "ops", "random"},
-    {"options", "gradcheck", "files", "machine"},
+    {"options", "gradcheck", "files", "machine", "verbose"},
     {"nn", "optim"},
     {"models", "data", "graph"},
     {"formats"},

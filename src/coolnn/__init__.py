@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from . import ops, random
@@ -28,6 +29,9 @@ _NAMES = {
     "summary": "models.summary",
     "Trainer": "train",
 }
+
+if os.environ.get("COOLNN_VERBOSE", "") not in ("", "0"):
+    importlib.import_module(f"{__name__}.verbose").start()
 
 
 def __getattr__(name: str) -> Any:

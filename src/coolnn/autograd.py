@@ -61,7 +61,7 @@ class Call:
 class Prepared:
     """An operation made ready for given shapes: output specs and kernel, found once and kept."""
 
-    __slots__ = ("alias", "kernel", "outputs", "real")
+    __slots__ = ("alias", "kernel", "outputs", "real", "run", "run_into")
 
     def __init__(
         self, op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any], constant_weights: bool = False
@@ -83,6 +83,25 @@ class Prepared:
                 tuple((DTYPE_CODES[s.dtype], s.shape) for s in self.outputs),
                 constant_weights,
             )
+        if self.kernel is not None:
+            self.run, self.run_into = self.kernel.run, self.kernel.run_into
+            if _watcher is not None:
+                self.run, self.run_into = _watcher(op, inputs, self.outputs, attributes, self.kernel)
+
+
+#: Gives what runs in place of a kernel's `run` and `run_into` when steps are watched (see coolnn.verbose).
+Watcher = Callable[
+    [Op, Sequence[Spec | None], Sequence[Spec], dict[str, Any], _core.Kernel],
+    tuple[Callable[..., Any], Callable[..., Any]],
+]
+_watcher: Watcher | None = None
+
+
+def watch(watcher: Watcher | None) -> None:
+    """Puts a watcher between operations and their kernels, or takes it away."""
+    global _watcher
+    _watcher = watcher
+    clear_kernel_cache()
 
 
 _CACHE_LIMIT = 4096
@@ -140,7 +159,7 @@ def apply_all(op: Op, *inputs: Tensor | None, **attributes: Any) -> tuple[Tensor
     if None in buffers and any([t is not None and t._buffer is None for t in inputs]):
         outputs = tuple([Tensor(None, spec) for spec in specs])
     elif prepared.kernel is not None:
-        outputs = tuple([Tensor(b, s) for b, s in zip(prepared.kernel.run(buffers), specs, strict=True)])
+        outputs = tuple([Tensor(b, s) for b, s in zip(prepared.run(buffers), specs, strict=True)])
     elif prepared.alias:
         outputs = (Tensor(buffers[0], specs[0]),)
     else:
@@ -172,7 +191,7 @@ def apply_into(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor,
         if _state.effects is not None or any([t is not None and t._buffer is None for t in inputs]):
             return  # a trace only writes down what is to be written, and without numbers there is nothing to write
     if prepared.kernel is not None:
-        prepared.kernel.run_into(
+        prepared.run_into(
             tuple([None if t is None else t._buffer for t in inputs]),
             tuple([o._buffer for o in outputs]),  # type: ignore[misc]  # outputs have memory
         )

@@ -12,8 +12,9 @@ from .. import autograd, nn, ops, optim
 from ..ops.loss import IGNORED, check_labels
 from ..spec import Spec, int64
 from ..tensor import Tensor, from_numpy, meta
+from ..verbose import table
 from .graph import trace
-from .program import Arena, Program, StepReport
+from .program import Arena, Program
 
 #: Programs kept for different input shapes; the one that was not used for longest goes first.
 _KEPT_SHAPES = 8
@@ -96,9 +97,9 @@ class Compiled:
         self._programs.clear()
 
     def dump(self, *inputs: Any) -> str:
-        """Every step with algorithm, shape, bytes, milliseconds and speed, from one run."""
+        """Every step with algorithm, shape, bytes, milliseconds, speed and share of peak, from one run."""
         tensors = [_as_tensor(x) for x in inputs]
-        return _table(self.program(*[x.spec for x in tensors]).profile(tensors))
+        return table(self.program(*[x.spec for x in tensors]).profile(tensors))
 
 
 class CompiledStep:
@@ -173,9 +174,9 @@ class CompiledStep:
         return loss
 
     def dump(self, x: Any, y: Any) -> str:
-        """Every step with algorithm, shape, bytes, milliseconds and speed, from one training step on (x, y)."""
+        """Every step with algorithm, shape, bytes, milliseconds, share of peak, of one training step."""
         x, y = _as_tensor(x), _as_tensor(y)
-        return _table(self._ready(x, y).profile([x, y]))
+        return table(self._ready(x, y).profile([x, y]))
 
 
 class CompiledGradient:
@@ -217,9 +218,9 @@ class CompiledGradient:
         self._programs.clear()
 
     def dump(self, x: Any) -> str:
-        """Every step with algorithm, shape, bytes, milliseconds and speed, from one run on `x`."""
+        """Every step with algorithm, shape, bytes, milliseconds, speed and share of peak, from one run on `x`."""
         x = _as_tensor(x)
-        return _table(self.program(x.spec).profile([x]))
+        return table(self.program(x.spec).profile([x]))
 
 
 def compile(net: nn.Module, input_shape: Sequence[int] | None = None) -> Compiled:
@@ -273,13 +274,3 @@ def compile_step(
             raise ValueError(f"there is no loss named {loss!r}; name 'cross_entropy' or pass a function")
         loss = ops.cross_entropy
     return CompiledStep(net, loss, optimizer or optim.SGD(net.parameters()), clip_norm, average)
-
-
-def _table(reports: Sequence[StepReport]) -> str:
-    lines = [f"{'operation':24} {'algorithm':24} {'shape':24} {'MiB':>8} {'ms':>9} {'GFLOP/s':>8}"]
-    for r in reports:
-        speed = f"{2e-9 * r.macs / r.seconds:8.1f}" if r.macs and r.seconds else " " * 8
-        shape = "x".join(map(str, r.shape)) or "1"
-        lines.append(f"{r.op:24} {r.algorithm:24} {shape:24} {r.bytes / 2**20:8.2f} {r.seconds * 1e3:9.3f} {speed}")
-    total = sum(r.seconds for r in reports)
-    return "\n".join([*lines, f"{'total':74} {'':8} {total * 1e3:8.3f}"])

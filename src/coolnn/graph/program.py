@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .. import _core, verbose
 from ..autograd import Prepared, prepare
 from ..spec import Spec, logical_order, storage_order
 from ..tensor import Tensor
+from ..verbose import StepReport
 from .constants import Constants
 from .graph import Graph, Step, Value
 from .memory import plan_memory
 from .passes import INFERENCE_PASSES, PASSES, Pass, split_constants
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one step is and took."""
-
-    op: str
-    algorithm: str
-    shape: tuple[int, ...]
-    macs: int
-    bytes: int
-    seconds: float
 
 
 class Arena:
@@ -146,26 +135,32 @@ class Program:
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for these inputs, in fresh memory."""
-        with self._arena.lock:
-            self._prepare_run()
-            externals, outputs = self._externals(inputs)
-            block = self._arena.of(self.bytes)
-            for segment in self._segments:
-                segment.run(block, externals)
+        outputs, seconds = self._run(inputs, timed=verbose.enabled)
+        if verbose.enabled:
+            for line in self._reports(seconds):
+                verbose.show(line)
         return outputs
 
     def profile(self, inputs: Sequence[Tensor]) -> list[StepReport]:
         """Runs once and tells what each step was and took."""
+        return self._reports(self._run(inputs, timed=True)[1])
+
+    def _run(self, inputs: Sequence[Tensor], timed: bool) -> tuple[list[Tensor], list[float]]:
         with self._arena.lock:
             self._prepare_run()
-            externals, _ = self._externals(inputs)
+            externals, outputs = self._externals(inputs)
             block = self._arena.of(self.bytes)
-            seconds = [s for segment in self._segments for s in segment.run(block, externals, True)]
+            seconds: list[float] = []
+            for segment in self._segments:
+                seconds += segment.run(block, externals, timed)
+        return outputs, seconds
+
+    def _reports(self, seconds: Sequence[float]) -> list[StepReport]:
         reports = []
-        for (step, algorithm), time in zip(self._steps, seconds, strict=True):
-            specs = tuple(None if v is None else v.spec for v in step.inputs)
-            cost = step.op.cost(specs, tuple(v.spec for v in step.outputs), **step.attributes)
-            reports.append(StepReport(step.op.name, algorithm, step.outputs[0].spec.shape, cost.macs, cost.bytes, time))
+        for (step, algorithm), took in zip(self._steps, seconds, strict=True):
+            inputs = [None if v is None else v.spec for v in step.inputs]
+            outputs = [v.spec for v in step.outputs]
+            reports.append(verbose.report(step.op, algorithm, inputs, outputs, step.attributes, took))
         return reports
 
     def _prepare_run(self) -> None:
@@ -200,6 +195,7 @@ class _ReferenceStep:
         self.outputs = outputs
 
     def run(self, arena: _core.Buffer, externals: tuple[_core.Buffer, ...], timed: bool = False) -> list[float]:
+        start = time.perf_counter()
         arrays = [
             None if place is None or value is None else _view(place, value.spec, arena, externals)
             for place, value in zip(self.inputs, self.step.inputs, strict=True)
@@ -210,7 +206,7 @@ class _ReferenceStep:
         for place, value, result in zip(self.outputs, self.step.outputs, results, strict=True):
             assert place is not None
             _view(place, value.spec, arena, externals)[...] = result
-        return [0.0] if timed else []
+        return [time.perf_counter() - start] if timed else []
 
 
 def _view(place: tuple[str, int], spec: Spec, arena: _core.Buffer, externals: tuple[_core.Buffer, ...]) -> Any:
