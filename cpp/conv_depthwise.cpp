@@ -10,6 +10,7 @@ namespace coolnn {
 namespace {
 
 constexpr int64_t LEAST_WORK = 1 << 16;  // multiply-adds that are worth a chunk
+constexpr int64_t CHUNKS_WANTED = 40, MOST_LINES = 16;
 constexpr int64_t MOST_PARTIALS = 16;    // partial weight gradients
 
 // Patches of pictures on a grid.
@@ -45,9 +46,10 @@ struct Grid {
     return {picture, width, channels, step_w, taps_of_line, count, w, full_begin, full_end};
   }
 
-  // Lines (of all pictures) that make a chunk.
-  int64_t lines_per_chunk() const {
-    return std::max<int64_t>(1, LEAST_WORK / std::max<int64_t>(1, w * channels * int64_t(taps.size())));
+  // Lines that make a chunk, of `all` lines: several, because neighbours read the same lines of the picture.
+  int64_t lines_per_chunk(int64_t all) const {
+    const int64_t by_work = LEAST_WORK / std::max<int64_t>(1, w * channels * int64_t(taps.size()));
+    return std::max({int64_t(1), by_work, std::min(MOST_LINES, all / CHUNKS_WANTED)});
   }
 };
 
@@ -69,18 +71,29 @@ class Forward final : public Kernel {
  public:
   explicit Forward(const ConvShape& s)
       : shape_(s), grid_(s.oh, s.ow, s.sh, s.sw, s.ih, s.iw, s.ic, output_taps(s)), line_(isa().conv.depthwise_line) {
-    workspace_bytes = size_t(s.kh * s.kw * s.ic) * sizeof(float);
+    (s.constant_weights ? packed_bytes : workspace_bytes) = size_t(s.kh * s.kw * s.ic) * sizeof(float);
   }
 
+  void pack(const void* const* inputs, void* packed) const override {
+    transpose(static_cast<const float*>(inputs[1]), shape_.ic, shape_.kh * shape_.kw, static_cast<float*>(packed));
+  }
   void run(const Arguments& a) const override {
     const ConvShape& s = shape_;
-    float* weights = static_cast<float*>(a.workspace);
-    transpose(a.in(1), s.ic, s.kh * s.kw, weights);
-    parallel_range(s.n * s.oh, grid_.lines_per_chunk(), [&](int64_t begin, int64_t end) {
+    const float* weights = static_cast<const float*>(a.packed);
+    if (packed_bytes == 0) {
+      pack(a.inputs, a.workspace);
+      weights = static_cast<const float*>(a.workspace);
+    }
+    const int64_t line_floats = s.ow * s.ic;
+    parallel_range(s.n * s.oh, grid_.lines_per_chunk(s.n * s.oh), [&](int64_t begin, int64_t end) {
       DepthwiseTap* taps = tap_scratch(grid_.taps.size());
+      GemmEpilogue epilogue;
+      epilogue.bias = a.in(2);
+      epilogue.low = s.finish.low, epilogue.high = s.finish.high;
       for (int64_t i = begin; i < end; i++) {
         const float* picture = a.in(0) + i / s.oh * s.ih * s.iw * s.ic;
-        line_(grid_.line(picture, i % s.oh, weights, nullptr, taps), a.in(2), a.out(0) + i * s.ow * s.ic, s.ic);
+        if (s.finish.residual) epilogue.residual = a.in(3) + i * line_floats;
+        line_(grid_.line(picture, i % s.oh, weights, nullptr, taps), epilogue, a.out(0) + i * line_floats, s.ic);
       }
     });
   }
@@ -115,7 +128,7 @@ class InputGrad final : public Kernel {
         for (const Phase& phase : phases_) {
           if (y % s.sh != phase.py) continue;
           float* dx = a.out(0) + (i * s.iw + phase.px) * s.ic;
-          line_(phase.grid.line(grad, y / s.sh, weights, nullptr, taps), nullptr, dx, s.sw * s.ic);
+          line_(phase.grid.line(grad, y / s.sh, weights, nullptr, taps), {}, dx, s.sw * s.ic);
         }
       }
     });
@@ -138,7 +151,7 @@ class WeightGrad final : public Kernel {
         grid_(s.oh, s.ow, s.sh, s.sw, s.ih, s.iw, s.ic, output_taps(s)),
         line_(isa().conv.depthwise_line_weights),
         sum_(isa().gemm.sum_partials) {
-    const int64_t lines = s.n * s.oh, chunks = (lines + grid_.lines_per_chunk() - 1) / grid_.lines_per_chunk();
+    const int64_t lines = s.n * s.oh, per_chunk = grid_.lines_per_chunk(0), chunks = (lines + per_chunk - 1) / per_chunk;
     partials_ = std::max<int64_t>(1, std::min(chunks, MOST_PARTIALS));
     workspace_bytes = size_t((partials_ + 1) * s.kh * s.kw * s.ic) * sizeof(float);
   }
@@ -188,6 +201,6 @@ KernelPtr make(const ConvShape& shape, ConvPass pass) {
 
 }  // namespace
 
-const ConvAlgorithm depthwise_convolution = {"depthwise", false, false, accepts, cost, make};
+const ConvAlgorithm depthwise_convolution = {"depthwise", true, false, accepts, cost, make};
 
 }  // namespace coolnn

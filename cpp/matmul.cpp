@@ -20,7 +20,8 @@ class StridedOperands final : public GemmOperands {
  public:
   const GemmTable* table;
   const Matrices *a, *b, *c;
-  const float *a_data, *b_data, *bias_data;
+  const float *a_data, *b_data;
+  GemmEpilogue finish;
   int64_t depth;
   float* c_data;
 
@@ -45,9 +46,9 @@ class StridedOperands final : public GemmOperands {
   void output_rows(int64_t, int64_t row, int64_t rows, int64_t* offsets) const override {
     for (int64_t r = 0; r < rows; r++) offsets[r] = (row + r) * c->row_stride;
   }
-  GemmEpilogue epilogue(int64_t) const override {
-    GemmEpilogue e;
-    e.bias = bias_data;
+  GemmEpilogue epilogue(int64_t item) const override {
+    GemmEpilogue e = finish;
+    if (e.residual != nullptr) e.residual += c->offsets[size_t(item)];
     return e;
   }
 };
@@ -90,8 +91,10 @@ void merge_batch(Matrices& a, Matrices& b, Matrices& c, int64_t& m) {
 
 class ProductKernel final : public Kernel {
  public:
-  ProductKernel(Matrices a, Matrices b, Matrices c, int64_t m, int64_t n, int64_t k, bool has_bias)
-      : a_(std::move(a)), b_(std::move(b)), c_(std::move(c)), table_(&isa().gemm), has_bias_(has_bias) {
+  // With `constant_b` the second operand stays as it is: see Kernel::pack.
+  ProductKernel(Matrices a, Matrices b, Matrices c, int64_t m, int64_t n, int64_t k, bool has_bias, bool constant_b = false,
+                const Finish& finish = {})
+      : a_(std::move(a)), b_(std::move(b)), c_(std::move(c)), table_(&isa().gemm), has_bias_(has_bias), finish_(finish) {
     merge_batch(a_, b_, c_, m);
     // The tile writes rows with contiguous columns: turn the product over where that suits C. (A bias belongs to the
     // columns, so it forbids that.)
@@ -103,7 +106,8 @@ class ProductKernel final : public Kernel {
     }
     const int64_t batch = int64_t(c_.offsets.size());
     const bool dense = n <= 1 || c_.column_stride == 1;
-    plan_ = GemmPlan(batch, m, n, k, dense && (m == 1 || c_.row_stride == n) && evenly_spaced(c_.offsets, m * n));
+    const bool may_split = dense && (m == 1 || c_.row_stride == n) && evenly_spaced(c_.offsets, m * n);
+    plan_ = GemmPlan(batch, m, n, k, may_split && !finish.any() && !constant_b);
     workspace_bytes = plan_.workspace_bytes();
     if (!dense) {
       staged_ = Matrices{n, 1, {}};
@@ -113,36 +117,60 @@ class ProductKernel final : public Kernel {
     const bool dots = b_.row_stride == 1 && a_.column_stride == 1, columns = b_.column_stride == 1;
     narrow_ = dense && batch == 1 && m <= table_->most_narrow_rows && (dots || columns);
     if (narrow_) workspace_bytes = 0;
+    if (constant_b && !narrow_ && !turned_ && batch == 1) {
+      packed_bytes = plan_.packed_bytes();
+      if (packed_bytes > 0 && dense) workspace_bytes = 0;
+    }
     algorithm = narrow_ ? "narrow" : "gemm";
   }
 
+  // Where the result is brought into order afterwards, what follows must wait for that.
+  bool finishes() const { return !staged(); }
+
+  void pack(const void* const* inputs, void* packed) const override {
+    if (packed_bytes > 0) pack_b(plan_, operands({inputs, nullptr, nullptr}), static_cast<float*>(packed));
+  }
   void run(const Arguments& arguments) const override {
     if (narrow_) return run_narrow(arguments);
-    const bool staged = !staged_.offsets.empty();
-    StridedOperands operands;
-    operands.table = table_;
-    operands.depth = plan_.k;
-    operands.a = &a_, operands.b = &b_, operands.c = staged ? &staged_ : &c_;
-    operands.a_data = arguments.in(turned_ ? 1 : 0), operands.b_data = arguments.in(turned_ ? 0 : 1);
-    operands.bias_data = has_bias_ ? arguments.in(2) : nullptr;
-    operands.c_data = staged ? static_cast<float*>(arguments.workspace) : arguments.out(0);
-    multiply(plan_, operands, arguments.workspace);
-    if (staged) scatter(static_cast<const float*>(arguments.workspace), arguments.out(0));
+    StridedOperands given = operands(arguments);
+    given.c_data = staged() ? static_cast<float*>(arguments.workspace) : arguments.out(0);
+    if (!staged()) given.finish = epilogue(arguments);
+    else given.finish.bias = has_bias_ ? arguments.in(2) : nullptr;
+    multiply(plan_, given, arguments.workspace, packed_bytes > 0 ? static_cast<const float*>(arguments.packed) : nullptr);
+    if (staged()) scatter(static_cast<const float*>(arguments.workspace), arguments.out(0));
   }
 
  private:
+  bool staged() const { return !staged_.offsets.empty(); }
+
+  StridedOperands operands(const Arguments& arguments) const {
+    StridedOperands result;
+    result.table = table_;
+    result.depth = plan_.k;
+    result.a = &a_, result.b = &b_, result.c = staged() ? &staged_ : &c_;
+    result.a_data = arguments.in(turned_ ? 1 : 0), result.b_data = arguments.in(turned_ ? 0 : 1);
+    return result;
+  }
+  GemmEpilogue epilogue(const Arguments& arguments) const {
+    GemmEpilogue e;
+    if (has_bias_) e.bias = arguments.in(2);
+    if (finish_.residual) e.residual = arguments.in(3);
+    e.low = finish_.low, e.high = finish_.high;
+    return e;
+  }
   void run_narrow(const Arguments& arguments) const {
     const float *a = arguments.in(turned_ ? 1 : 0), *b = arguments.in(turned_ ? 0 : 1);
-    const float* bias = has_bias_ ? arguments.in(2) : nullptr;
+    const GemmEpilogue whole = epilogue(arguments);
     constexpr int64_t WORK = 1 << 15;  // multiply-adds that are worth a chunk: memory sets the pace
     constexpr int64_t UNIT = 128;      // columns that lie side by side are read in runs of this many
     const int64_t unit = b_.column_stride == 1 ? UNIT : 4;
     const int64_t grain = std::max(unit, WORK / std::max<int64_t>(1, plan_.m * plan_.k) / unit * unit);
     parallel_range(plan_.n, grain, [&](int64_t begin, int64_t end) {
-      GemmEpilogue epilogue;
-      if (bias != nullptr) epilogue.bias = bias + begin;
+      GemmEpilogue own = whole;
+      if (own.bias != nullptr) own.bias += begin;
+      if (own.residual != nullptr) own.residual += begin;
       table_->multiply_narrow({a, a_.row_stride, a_.column_stride, plan_.m, b + begin * b_.column_stride, b_.row_stride,
-                               b_.column_stride, end - begin, plan_.k, arguments.out(0) + begin, c_.row_stride, epilogue});
+                               b_.column_stride, end - begin, plan_.k, arguments.out(0) + begin, c_.row_stride, own});
     });
   }
 
@@ -162,6 +190,7 @@ class ProductKernel final : public Kernel {
   GemmPlan plan_;
   bool turned_ = false;  // C^T = B^T A^T is computed
   bool has_bias_;        // one number a column
+  Finish finish_;
   bool narrow_ = false;  // few rows: dot products without packing
 };
 
@@ -182,18 +211,22 @@ KernelPtr make_matmul(const Problem& p) {
                                          false);
 }
 
-KernelPtr make_linear(const Problem& p) {
+std::unique_ptr<ProductKernel> linear(const Problem& p, const Finish& finish) {
   const Spec &x = p.inputs[0], &weight = p.inputs[1], &y = p.outputs[0];
   if (!all_float(p) || x.rank < 1 || weight.rank != 2) return nullptr;
   const bool has_bias = p.inputs.size() > 2 && p.inputs[2].present();
   const int64_t rows = y.rank > 1 ? y.shape[y.rank - 2] : 1;
   return std::make_unique<ProductKernel>(matrices_of(x, y), matrices_of(weight, y).transposed(), matrices_of(y, y), rows,
-                                         y.shape[y.rank - 1], x.shape[x.rank - 1], has_bias);
+                                         y.shape[y.rank - 1], x.shape[x.rank - 1], has_bias, p.constant_weights, finish);
 }
 
+KernelPtr make_linear(const Problem& p) { return linear(p, {}); }
+
 KernelPtr make_linear_fused(const Problem& p) {
-  KernelPtr kernel = make_linear(p);
-  return kernel ? with_finish(std::move(kernel), Finish(p), p.outputs[0].elements()) : nullptr;
+  const Finish finish(p);
+  std::unique_ptr<ProductKernel> kernel = linear(p, finish);
+  if (kernel == nullptr || kernel->finishes()) return kernel;
+  return with_finish(std::move(kernel), finish, p.outputs[0].elements());
 }
 
 // Channels of each picture times channels: with pixels as rows, rows^T rows.

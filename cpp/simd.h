@@ -48,21 +48,41 @@ static INLINE vf abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
 static INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
 static INLINE void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// All bits of the first n lanes.
+static INLINE vi first_lanes(int n) {
+  static const int32_t ones_then_zeros[2 * VL] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  return load_int(ones_then_zeros + VL - n);
+}
+#else
+typedef float pair_unaligned __attribute__((vector_size(8), aligned(4), may_alias));
+#endif
+
 // The first n (0 <= n < VL) lanes; the other lanes read as zero and are not touched in memory.
 static INLINE vf load_partial(const float* p, int n) {
 #if defined(__AVX512F__)
   return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+#elif defined(__AVX2__)
+  return (vf)_mm256_maskload_ps(p, (__m256i)first_lanes(n));
 #else
   vf x = {};
-  for (int i = 0; i < n; i++) x[i] = p[i];
+  if (n & 2) {
+    const pair_unaligned two = *(const pair_unaligned*)p;
+    x = (vf){two[0], two[1], n & 1 ? p[2] : 0.0f, 0.0f};
+  } else if (n & 1) {
+    x[0] = p[0];
+  }
   return x;
 #endif
 }
 static INLINE void store_partial(float* p, vf x, int n) {
 #if defined(__AVX512F__)
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)x);
+#elif defined(__AVX2__)
+  _mm256_maskstore_ps(p, (__m256i)first_lanes(n), (__m256)x);
 #else
-  for (int i = 0; i < n; i++) p[i] = x[i];
+  if (n & 2) *(pair_unaligned*)p = (pair_unaligned){x[0], x[1]};
+  if (n & 1) p[n - 1] = n & 2 ? x[2] : x[0];
 #endif
 }
 // A choice between two vectors for each lane, by bit number BIT of whole numbers; made once and used for many.

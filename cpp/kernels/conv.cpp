@@ -112,7 +112,7 @@ static void add(const float* from, float* to, int64_t n) {
   if (i < n) store_partial(to + i, load_partial(to + i, int(n - i)) + load_partial(from + i, int(n - i)), int(n - i));
 }
 
-void depthwise_line(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel);
+void depthwise_line(const DepthwiseLine& line, const GemmEpilogue& epilogue, float* y, int64_t y_pixel);
 void depthwise_line_weights(const DepthwiseLine& line, const float* grad);
 
 extern const BatchLanesTable batch_lanes_table;

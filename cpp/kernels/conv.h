@@ -34,8 +34,8 @@ struct ConvTable {
   void (*gather_panels)(const PatchSource& source, int64_t first, int64_t count, int64_t from, int64_t to, float* b);
   // to[i] += from[i]
   void (*add)(const float* from, float* to, int64_t n);
-  // A line of a depthwise convolution: `y_pixel` floats from output to output; bias may be null.
-  void (*depthwise_line)(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel);
+  // A line of a depthwise convolution: `y_pixel` floats from output to output; the residual lies as y.
+  void (*depthwise_line)(const DepthwiseLine& line, const GemmEpilogue& epilogue, float* y, int64_t y_pixel);
   // Adds the part of a line to the taps' weight gradients.
   void (*depthwise_line_weights)(const DepthwiseLine& line, const float* grad);
   const BatchLanesTable& batch_lanes;

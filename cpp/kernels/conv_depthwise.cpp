@@ -1,5 +1,6 @@
 // Depthwise convolution: channels in the lanes, a few neighbouring pixels in registers.
 #include "kernels/conv.h"
+#include "kernels/gemm.h"
 #include "simd.h"
 
 namespace coolnn {
@@ -11,30 +12,55 @@ constexpr int TAPS = 9;       // weight gradients at once
 static INLINE vf load_some(const float* p, int n) { return n == VL ? load(p) : load_partial(p, n); }
 static INLINE void store_some(float* p, vf x, int n) { n == VL ? store(p, x) : store_partial(p, x, n); }
 
-// `n` patches inside the line, from the corner x on.
+// The results of some patches of a line: where they go and what becomes of them.
+struct Results {
+  float* y;
+  int64_t pixel;
+  const float *bias, *residual;  // or null; the residual lies as y
+  vf low, high;
+
+  Results from(int64_t patch) const {
+    Results later = *this;
+    later.y += patch * pixel;
+    if (residual != nullptr) later.residual += patch * pixel;
+    return later;
+  }
+  INLINE vf start(int64_t channel, int lanes) const { return bias != nullptr ? load_some(bias + channel, lanes) : zero(); }
+  INLINE void put(int64_t patch, int64_t channel, vf sum, int lanes) const {
+    const int64_t at = patch * pixel + channel;
+    if (residual != nullptr) sum = sum + load_some(residual + at, lanes);
+    store_some(y + at, min(high, max(low, sum)), lanes);
+  }
+};
+
+// N patches inside the line, from the corner x on.
 template <int N>
-static INLINE void full_patches(const DepthwiseLine& line, const float* x, const float* bias, float* y, int64_t y_pixel,
-                                int64_t channel, int lanes) {
+static INLINE void full_patches(const DepthwiseLine& line, const float* x, const Results& results, int64_t channel,
+                                int lanes) {
   vf sum[N];
-  const vf start = bias != nullptr ? load_some(bias + channel, lanes) : zero();
+  const vf start = results.start(channel, lanes);
 #pragma GCC unroll 8
   for (int i = 0; i < N; i++) sum[i] = start;
   const int64_t pixel = line.step * line.channels;
   for (int64_t t = 0; t < line.tap_count; t++) {
     const vf weight = load_some(line.taps[t].weight + channel, lanes);
     const float* at = x + line.taps[t].offset + channel;
+    // The last line is new: what the next patches need of it is asked for.
+    if (t + 2 >= line.tap_count) {
+#pragma GCC unroll 8
+      for (int i = 0; i < N; i++) prefetch(at + (i + N) * pixel);
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < N; i++) sum[i] = fma(load_some(at + i * pixel, lanes), weight, sum[i]);
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < N; i++) store_some(y + i * y_pixel + channel, sum[i], lanes);
+  for (int i = 0; i < N; i++) results.put(i, channel, sum[i], lanes);
 }
 
-template <int N>
-static void all_channels(const DepthwiseLine& line, const float* x, const float* bias, float* y, int64_t y_pixel) {
+template <int N> static void all_channels(const DepthwiseLine& line, const float* x, const Results& results) {
   int64_t c = 0;
-  for (; c + VL <= line.channels; c += VL) full_patches<N>(line, x, bias, y, y_pixel, c, VL);
-  if (c < line.channels) full_patches<N>(line, x, bias, y, y_pixel, c, int(line.channels - c));
+  for (; c + VL <= line.channels; c += VL) full_patches<N>(line, x, results, c, VL);
+  if (c < line.channels) full_patches<N>(line, x, results, c, int(line.channels - c));
 }
 
 static INLINE bool inside(const DepthwiseLine& line, int64_t patch, int64_t dx) {
@@ -42,32 +68,32 @@ static INLINE bool inside(const DepthwiseLine& line, int64_t patch, int64_t dx) 
   return at >= 0 && at < line.width;
 }
 
-static void edge_patch(const DepthwiseLine& line, int64_t patch, const float* bias, float* y) {
+static void edge_patch(const DepthwiseLine& line, int64_t patch, const Results& results) {
   const float* x = line.x + patch * line.step * line.channels;
   for (int64_t c = 0; c < line.channels; c += VL) {
     const int lanes = int(line.channels - c < VL ? line.channels - c : VL);
-    vf sum = bias != nullptr ? load_some(bias + c, lanes) : zero();
+    vf sum = results.start(c, lanes);
     for (int64_t t = 0; t < line.tap_count; t++) {
       const DepthwiseTap& tap = line.taps[t];
       if (inside(line, patch, tap.dx))
         sum = fma(load_some(x + tap.offset + c, lanes), load_some(tap.weight + c, lanes), sum);
     }
-    store_some(y + c, sum, lanes);
+    results.put(patch, c, sum, lanes);
   }
 }
 
-extern void depthwise_line(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel);
-void depthwise_line(const DepthwiseLine& line, const float* bias, float* y, int64_t y_pixel) {
+extern void depthwise_line(const DepthwiseLine& line, const GemmEpilogue& epilogue, float* y, int64_t y_pixel);
+void depthwise_line(const DepthwiseLine& line, const GemmEpilogue& epilogue, float* y, int64_t y_pixel) {
+  const Results results = {y,           y_pixel, epilogue.bias, epilogue.residual, broadcast(epilogue.low),
+                           broadcast(epilogue.high)};
   int64_t patch = 0;
-  for (; patch < line.full_begin; patch++) edge_patch(line, patch, bias, y + patch * y_pixel);
+  for (; patch < line.full_begin; patch++) edge_patch(line, patch, results);
   const int64_t pixel = line.step * line.channels;
   for (; patch + PIXELS <= line.full_end; patch += PIXELS)
-    all_channels<PIXELS>(line, line.x + patch * pixel, bias, y + patch * y_pixel, y_pixel);
-  for (; patch + 4 <= line.full_end; patch += 4)
-    all_channels<4>(line, line.x + patch * pixel, bias, y + patch * y_pixel, y_pixel);
-  for (; patch < line.full_end; patch++)
-    all_channels<1>(line, line.x + patch * pixel, bias, y + patch * y_pixel, y_pixel);
-  for (; patch < line.count; patch++) edge_patch(line, patch, bias, y + patch * y_pixel);
+    all_channels<PIXELS>(line, line.x + patch * pixel, results.from(patch));
+  for (; patch + 4 <= line.full_end; patch += 4) all_channels<4>(line, line.x + patch * pixel, results.from(patch));
+  for (; patch < line.full_end; patch++) all_channels<1>(line, line.x + patch * pixel, results.from(patch));
+  for (; patch < line.count; patch++) edge_patch(line, patch, results);
 }
 
 // Adds to N weight gradients the patches inside the line.
