@@ -305,3 +305,19 @@ def test_errors_say_what_to_do():
     loss.backward()
     with pytest.raises(RuntimeError, match="were not kept"):
         cool.explain(loss)
+
+
+def test_an_imported_network(tmp_path):
+    pytest.importorskip("onnx")
+    from coolnn.formats import onnx
+
+    net = cool.models.create("lenet5").eval()
+    onnx.export(net, tmp_path / "net.onnx", input_shape=(1, 1, 28, 28), check_parity=False)
+    imported = onnx.load(tmp_path / "net.onnx")
+    x = digits((1, 1, 28, 28))
+    trace = cool.explain.trace(imported, x)
+    why = trace.explain((0, 3))
+    assert why.value == pytest.approx(float(net(cool.tensor(x)).numpy()[0, 3]), rel=1e-5)
+    path = list(why.path())
+    assert [step.operation for step in path if step.operation in ("conv2d", "linear", "matmul")][-1] == "conv2d"
+    assert path[-1].kind == "given" and path[-1].tensor.shape == x.shape

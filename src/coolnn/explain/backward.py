@@ -11,13 +11,13 @@ from .trace import Step, Trace
 
 
 class Backward:
-    """Gradients of one tensor (weighted by `start`) by all tensors that it was computed from.
+    """Gradients of one tensor (weighted by `start`) by all that it was computed from, or by what leads to it from `by`.
 
     What the chain rules compute is recorded in the same trace, so that each gradient can be explained as well. Sums are
     taken in the engine's order: the gradients have the same bits as those of `backward()`.
     """
 
-    def __init__(self, trace: Trace, of: Tensor, start: Tensor | None = None) -> None:
+    def __init__(self, trace: Trace, of: Tensor, start: Tensor | None = None, by: Tensor | None = None) -> None:
         if of.dtype.kind != "f":
             raise TypeError(f"only real numbers have gradients, {trace.name_of(of)} is {of.dtype.name}")
         self.trace = trace
@@ -29,6 +29,7 @@ class Backward:
         self.parts: dict[tuple[int, int], Tensor] = {}
         trace.name(self.start, "gradient to start from")
         steps = [step for step in trace.steps if not step.call.in_place]
+        self._reached = None if by is None else _reached(steps, by)
         enabled = any(step.grad for step in steps)
         with no_grad(), trace._recording(()):
             for step in reversed(steps):
@@ -40,7 +41,7 @@ class Backward:
         grads = [self.totals.get(id(output)) for output in call.outputs]
         if all(grad is None for grad in grads):
             return
-        needs = tuple([t is not None and t.dtype.kind == "f" for t in call.inputs])
+        needs = tuple([t is not None and t.dtype.kind == "f" and self._wants(t) for t in call.inputs])
         if True not in needs:
             return
         for index, (output, grad) in enumerate(zip(call.outputs, grads, strict=True)):
@@ -54,6 +55,9 @@ class Backward:
             before = self.totals.get(id(source))
             self.totals[id(source)] = grad if before is None else before + grad
 
+    def _wants(self, tensor: Tensor) -> bool:
+        return self._reached is None or id(tensor) in self._reached
+
     def total(self, tensor: Tensor) -> Tensor | None:
         """The gradient for a tensor; None where it had no part in the number."""
         return self.totals.get(id(tensor))
@@ -66,6 +70,15 @@ class Backward:
             if step.call.inputs[position] is tensor:
                 found.append((step, position, part))
         return found
+
+
+def _reached(steps: list[Step], start: Tensor) -> set[int]:
+    """The ids of all tensors that depend on one, itself included."""
+    found = {id(start)}
+    for step in steps:
+        if any(t is not None and id(t) in found for t in step.call.inputs):
+            found |= {id(output) for output in step.call.outputs}
+    return found
 
 
 def _as_tuple(result: Tensor | tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:

@@ -181,7 +181,7 @@ def _svg(drawing: Drawing) -> str:
     sizes = [node.size() for node in drawing.nodes]
     turned = sizes if drawing.across else [(h, w) for w, h in sizes]
     widest = max((_SMALL * len(text) for e in drawing.edges for text in (e.value, e.gradient)), default=0.0)
-    gap = widest + _BEND + 24 if drawing.across else 56.0
+    gap = widest + _BEND + 24 if drawing.across else 76.0
     space = 30.0 if drawing.across else min(widest, 120.0) + 16
     layout = arrange(turned, [(e.source, e.target) for e in drawing.edges], gap, space)
     top = 34.0 if drawing.title else 0.0

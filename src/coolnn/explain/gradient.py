@@ -65,7 +65,7 @@ class GradientExplanation:
         self.place = place_of(tensor, index, self.name)
         self.of, self.of_place = _result(trace, of)
         start = one_hot(self.of.spec, self.of_place) if self.of_place is not None else None
-        self.backward = Backward(trace, self.of, start)
+        self.backward = Backward(trace, self.of, start, tensor)
         total = self.backward.total(tensor)
         if total is None:
             raise ValueError(f"{trace.name_of(self.of)} does not depend on {self.name}, so its gradient is 0")
@@ -227,11 +227,13 @@ class _Replay:
         """The chain rule in float64."""
         result = self.values[id(self.of)]
         start = one_hot(result.spec, self.place) if self.place is not None else None
-        found = Backward(self.again, result, start).total(self._precise(tensor))
+        found = Backward(self.again, result, start, self._precise(tensor)).total(self._precise(tensor))
         return 0.0 if found is None else float(found.numpy()[place])
 
     def value(self, tensor: Tensor, place: tuple[int, ...], change: float) -> float:
         """The result with one number changed."""
+        if change == 0.0:
+            return self._read(self.values[id(self.of)])
         changed = self._precise(tensor).numpy().copy()
         changed[place] += change
         values = {id(tensor): Tensor.from_array(changed)}
@@ -243,8 +245,11 @@ class _Replay:
                     own = {key: values.get(key, known) for key, known in self.values.items()}
                     self._run(step, own)
                     values |= {id(o): own[id(o)] for o in step.call.outputs}
-        result = values.get(id(self.of), self.values[id(self.of)]).numpy()
-        return float(result[self.place] if self.place is not None else result.sum())
+        return self._read(values.get(id(self.of), self.values[id(self.of)]))
+
+    def _read(self, result: Tensor) -> float:
+        """The result as one number."""
+        return float(result.numpy()[self.place] if self.place is not None else result.numpy().sum())
 
 
 def _before(trace: Trace, of: Tensor) -> list[Step]:

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -167,7 +168,7 @@ class Explanation:
             return 0.0
         return self.value - self.exact
 
-    @property
+    @cached_property
     def terms(self) -> list[Term]:
         """All terms in order. A choice has one; functions and given numbers have none."""
         found, so_far = [], 0.0
@@ -184,7 +185,7 @@ class Explanation:
         """The terms as arrays: for each kind of term its factors, with values and places."""
         return self._terms.groups if self._terms else ()
 
-    @property
+    @cached_property
     def influences(self) -> list[tuple[Part, float | None]]:
         """For a function, the numbers it depends on with the derivative by each (None: unknown); else the rivals."""
         found: list[tuple[Part, float | None]] = []
@@ -206,7 +207,7 @@ class Explanation:
             place = None if where and min(where) < 0 else tuple(where)
         return Part(factor.name, float(factor.values[row]), tensor, place, self.trace)
 
-    @property
+    @cached_property
     def padding(self) -> int:
         """How many terms have a factor in the padding."""
         return sum(
@@ -216,7 +217,7 @@ class Explanation:
             if factor.places is not None and factor.places.shape[1]
         )
 
-    @property
+    @cached_property
     def window(self) -> dict[str, Box]:
         """For each input of the operation the box of places that take part."""
         found: dict[str, Box] = {}
@@ -231,7 +232,7 @@ class Explanation:
     def _also(self) -> tuple[Factor, ...]:
         return self._terms.also if self._terms else ()
 
-    @property
+    @cached_property
     def field(self) -> dict[str, Box]:
         """The receptive field: for each input of the run the box of its places that this number can depend on."""
         boxes = seen_by(self.trace, self.tensor, self.place)
