@@ -18,63 +18,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from weight_files import SIX, WRITERS, samples, state, tensor, unicode, whole, zipped
 
 import coolnn as cool
 from coolnn.formats import FileFormatError, load_weights, pickles, read_tensors, renamed
 
 REAL = Path(os.environ.get("COOLNN_DATA", "")) / "weights"
-
-
-# --- files made by hand, as PyTorch makes them ------------------------------------------------------------------------
-
-
-def unicode(text: str) -> bytes:
-    return b"X" + struct.pack("<I", len(text.encode())) + text.encode()
-
-
-def whole(number: int) -> bytes:
-    return b"\x8a\x08" + struct.pack("<q", number)
-
-
-def group(*items: bytes) -> bytes:
-    return b"(" + b"".join(items) + b"t"
-
-
-def tensor(key: str, shape: tuple[int, ...], count: int, offset: int = 0, strides=None, kind: str = "Float") -> bytes:
-    """The instructions that make a tensor."""
-    if strides is None:
-        strides = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
-    storage = group(
-        *(unicode("storage"), f"ctorch\n{kind}Storage\n".encode(), unicode(key), unicode("cpu"), whole(count))
-    )
-    numbers = [group(*map(whole, values)) for values in (shape, strides)]
-    arguments = group(storage + b"Q", whole(offset), *numbers, b"\x89", b"}")
-    return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
-
-
-def state(**tensors: bytes) -> bytes:
-    """The pickle of a dictionary."""
-    items = b"".join(unicode(name) + value for name, value in tensors.items())
-    return b"\x80\x02}(" + items + b"u."
-
-
-def zipped(path: Path, pickled: bytes, compression: int = zipfile.ZIP_STORED, **storages: np.ndarray) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr("archive/data.pkl", pickled)
-        for key, array in storages.items():
-            archive.writestr(f"archive/data/{key}", array.tobytes())
-    return path
-
-
-def legacy(path: Path, pickled: bytes, **storages: np.ndarray) -> Path:
-    begin = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
-    body = b"".join(struct.pack("<q", array.size) + array.tobytes() for array in storages.values())
-    path.write_bytes(b"".join(begin) + pickled + pickle.dumps(list(storages), 2) + body)
-    return path
-
-
-WRITERS = {"zip": zipped, "legacy": legacy}
-SIX = np.arange(6, dtype="<f4")
 
 
 @pytest.fixture(params=WRITERS)
@@ -442,29 +391,10 @@ def test_real_files():
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
-def samples(folder: Path) -> list[bytes]:
-    """One small file of each kind."""
-    pickled = state(
-        w=tensor("a", (2, 3), 6), half=tensor("b", (3,), 3, kind="BFloat16"), args=pickle.dumps([1, {}], 2)[2:-1]
-    )
-    halves = np.array([1, 2, 3], "<u2")
-    made = [writer(folder / "w", pickled, a=SIX, b=halves).read_bytes() for writer in (zipped, legacy)]
-    for save in (np.savez, np.savez_compressed):
-        save(folder / "w.npz", a=SIX, b=halves)
-        made.append((folder / "w.npz").read_bytes())
-    cool.formats.save_weights(cool.nn.Linear(2, 3), folder / "s")
-    made += [(folder / "s").read_bytes(), pickle.dumps({"a": SIX, "b": np.float32(2)}, 4)]
-    return made
-
-
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(which=st.integers(0, 5), data=st.data())
+@given(which=st.sampled_from([content for files in samples().values() for content in files]), data=st.data())
 def test_damaged_files_give_messages(tmp_path, which, data):
-    if not (tmp_path / "made").exists():
-        (tmp_path / "made").mkdir()
-        for i, content in enumerate(samples(tmp_path)):
-            (tmp_path / "made" / str(i)).write_bytes(content)
-    content = bytearray((tmp_path / "made" / str(which)).read_bytes())
+    content = bytearray(which)
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(content) - 1))
         kind = data.draw(st.sampled_from(["set", "cut", "insert", "repeat"]))
@@ -502,3 +432,9 @@ INSTRUCTIONS = st.lists(
 def test_any_instructions_end(instructions):
     with contextlib.suppress(pickles.PickleError):
         run(*instructions, b".")
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "corpus").rglob("*.bin")), ids=lambda path: path.name)
+def test_what_fuzzing_found_stays_found(path):
+    with contextlib.suppress(FileFormatError):
+        assert sum(array.size for array in read_tensors(path).values()) < 1 << 20
