@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 PYTHON_FILES = src tests tools benchmarks
 SOURCES = $(shell find cpp src -type f -not -name '*.so' -not -name '*.pyc') pyproject.toml CMakeLists.txt
 
-.PHONY: demo test lint bench build dev sanitize conformance clean
+.PHONY: demo test lint fuzz bench build dev sanitize conformance clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/cool train digits
@@ -17,6 +17,10 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-demo
 	$(BIN)/cool bench
+
+# Damaged files for each reader of weights, ten minutes each; guided by coverage where atheris is installed.
+fuzz: $(VENV)/installed-test
+	for kind in torch-zip torch-legacy npz safetensors pickle; do $(BIN)/python tools/fuzz_formats.py $$kind; done
 
 # A wheel in dist/.
 build: $(BIN)/python

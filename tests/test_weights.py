@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
+from pictures import shapes
 from PIL import Image
 from web import Server, server
 
@@ -215,6 +217,66 @@ def test_preprocessing_in_words():
     ]:
         with pytest.raises(ValueError, match=says):
             data.adapted(base, described)
+
+
+def test_what_a_file_says_of_its_input_holds(tmp_path):
+    net = models.create("resnet20")
+    state = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
+    for text, expected in [
+        ("BGR, 0..255, minus mean [104,117,123], 40x48", ((40, 48), "bgr", 1.0, (104, 117, 123))),
+        ("RGB 0..255 less the mean [1.5, 2, 3]", ((32, 32), "rgb", 1.0, (1.5, 2, 3))),
+        ("a photograph", ((32, 32), "rgb", 1 / 255, net.preprocessing.mean)),
+    ]:
+        (tmp_path / "w").write_bytes(safetensors.numpy.save(state, {"input": text}))
+        found = open_pretrained("resnet20", tmp_path / "w").preprocessing
+        assert (found.size, found.order, found.scale, found.mean) == expected
+        assert open_pretrained("resnet20", tmp_path / "w", preprocessing="unit").preprocessing.mean == (0, 0, 0)
+
+
+@needs_weights
+def test_squeezenet_says_itself_what_it_wants():
+    model = open_pretrained("squeezenet1_1", SQUEEZENET)
+    assert right_answers(model) == (38, 53)
+
+
+# --- fine-tuning ------------------------------------------------------------------------------------------------------
+
+
+def test_training_from_weights(tmp_path, capsys):
+    """The frozen part is the file's, bit for bit; a run that is resumed needs the file no more."""
+    shapes(tmp_path / "shapes", 8)
+    start = models.create("resnet20", num_classes=7)
+    save_weights(start, tmp_path / "w.safetensors")
+    words = ["--model", "resnet20", "--weights", tmp_path / "w.safetensors", "--freeze", "backbone", "--size", "32"]
+    more = ["--preprocessing", "centred", "--epochs", "2", "--batch", "4", "--quiet", "--runs", tmp_path / "runs"]
+    assert call(capsys, "train", tmp_path / "shapes", *words, *more)[0] == 0
+    run = tmp_path / "runs" / "classify" / "shapes"
+    trained = classify.open_model(run)
+    assert trained.preprocessing is not None and trained.preprocessing.mean == (0.5, 0.5, 0.5)
+    assert trained.net.linear.weight.shape == (3, 64) and trained.labels == ["circle", "square", "stripes"]
+    for name, tensor in start.state_dict().items():
+        if not name.startswith("linear"):
+            assert np.array_equal(tensor.numpy(), trained.net.state_dict()[name].numpy()), name
+    (tmp_path / "w.safetensors").unlink()
+    assert classify.resume(run, quiet=True).results["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["--model", "resnet20", "--preprocessing", "unit"], 1, "preprocessing is that of weights"),
+        (["--model", "resnet20", "--weights", "none.pth"], 1, "none.pth"),
+        (["--model", "resnet20", "--weights", "default"], 1, "cool models get resnet20"),
+        (["--model", "resnet20", "--weights", "w", "--freeze", "hands"], 1, "no part 'hands'"),
+    ],
+)
+def test_wrong_use_of_weights_in_training(capsys, tmp_path, monkeypatch, words, status, says):
+    monkeypatch.chdir(tmp_path)
+    shapes(tmp_path / "shapes", 4)
+    save_weights(models.create("resnet20"), "w")
+    got, out, err = call(capsys, "train", "shapes", *words, "--quiet")
+    assert got == status and says in err and not out and len(err.splitlines()) == 1
+    assert not list(tmp_path.glob("runs/classify/*"))
 
 
 def test_class_names():

@@ -14,6 +14,7 @@ _EXAMPLES = """  cool train digits
   cool train my_pictures/ --epochs 30
   cool train my_pictures/ --model resnet18 --size 128 --batch 32
   cool train cats64 --name cats --seed 3
+  cool train my_pictures/ --weights default --freeze backbone    from what ImageNet teaches (coolnn[imagenet])
   cool train --resume cats               go on where the run named cats stopped
 
 A folder of pictures has one folder for each class, or train/ and test/ (and val/) with those inside.
@@ -61,6 +62,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", metavar="NAME", help="network to train (cool summary --list names them)")
     parser.add_argument(
         "--size", type=whole(1), metavar="PIXELS", help="side of the square that pictures are brought to"
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="begin with these: PyTorch (.pth, .pt), safetensors, npz, or default for the published ones",
+    )
+    parser.add_argument(
+        "--preprocessing",
+        metavar="WHAT",
+        help="what those want of pixels: imagenet, centred, unit, caffe, JSON, or a JSON file",
     )
     parser.add_argument(
         "--freeze",
@@ -147,6 +158,8 @@ def _train(options: argparse.Namespace) -> Any:
         augment=options.augment,
         val=options.val,
         freeze=_parts(options),
+        weights=options.weights,
+        preprocessing=options.preprocessing,
         name=options.name,
         runs=options.runs,
         workers=options.workers,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from .. import data, models
 from ..data.presets import Described
+from . import tensors
 from .model_file import Model
 from .tensors import Array, FileFormatError
 from .weights import read_tensors, renamed
@@ -110,20 +112,52 @@ def open_pretrained(
         )
     path = path or models.find_weights(model)
     net = models.create(model, weights=path, **(models.for_size(model, size) if size else {}))
+    wanted = labels if labels is not None else described.labels
     known = models.PUBLISHED.get(model)
-    same = known is not None and known.file == path.name
+    if wanted is None and known is not None and (known.file == path.name or net.num_classes == 1000):
+        wanted = known.publisher.classes
+    prepared = preprocessing_for(net, path, preprocessing, size)
+    return Model(net.eval(), label_names(wanted, net.num_classes), prepared)
+
+
+def preprocessing_for(
+    net: models.Model,
+    weights: str | os.PathLike[str],
+    preprocessing: Described | None = None,
+    size: int | None = None,
+) -> data.Preprocessing:
+    """What weights want of pictures: the network's entry in the zoo, changed by what is known of the file.
+
+    In this order: what is known of published files, what the file says of its input, the description beside it,
+    `preprocessing`, `size`.
+    """
+    path = models.find_weights(net.name) if weights == DEFAULT else Path(weights)
+    known = models.PUBLISHED.get(net.name)
     prepared = net.preprocessing
     for change in (
-        known.publisher.preprocessing if known is not None and same else None,
-        described.preprocessing,
+        known.publisher.preprocessing if known is not None and known.file == path.name else None,
+        stated_input(path),
+        describe_file(path).preprocessing,
         preprocessing,
         {"size": size} if size else None,
     ):
         prepared = prepared if change is None else data.adapted(prepared, change)
-    wanted = labels if labels is not None else described.labels
-    if wanted is None and known is not None and (same or net.num_classes == 1000):
-        wanted = known.publisher.classes
-    return Model(net.eval(), label_names(wanted, net.num_classes), prepared)
+    return prepared
+
+
+def stated_input(path: Path) -> dict[str, Any] | None:
+    """What a safetensors file says of its input in words, "BGR, 0..255, minus mean [104, 117, 123], 227x227" say."""
+    if not tensors.is_safetensors(path):
+        return None
+    text = tensors.read_metadata(path).get("input", "")
+    means = re.search(r"mean\s*\[([\d.,\s]+)\]", text) if isinstance(text, str) else None
+    if means is None or "0..255" not in text:
+        return None
+    values = [float(value) for value in re.findall(r"\d+(?:\.\d+)?", means[1])]
+    fields: dict[str, Any] = {"like": "caffe", "mean": values, "std": [1.0] * len(values)}
+    fields["order"] = "bgr" if "BGR" in text else "rgb"
+    size = re.search(r"\b(\d{2,4})x(\d{2,4})\b", text)
+    return {**fields, "size": [int(size[1]), int(size[2])]} if size else fields
 
 
 def label_names(labels: str | os.PathLike[str] | Sequence[str] | None, count: int) -> list[str]:

@@ -75,6 +75,17 @@ def read_any(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, 
     return arrays, header
 
 
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a safetensors file says of itself, without its tensors; raises FileFormatError."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return _header(file.metadata() or {})
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path} is not a readable safetensors file ({error})") from error
+
+
 def _bfloat16(path: Path, names: set[str]) -> dict[str, Array]:
     """Tensors of the type bfloat16, which NumPy does not have, as float32: it is the upper half of one."""
     if not names:

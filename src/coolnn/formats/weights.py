@@ -182,6 +182,8 @@ def _npy(archive: zipfile.ZipFile, content: memoryview, name: str) -> Array:
     info = archive.getinfo(name)
     if info.compress_type == zipfile.ZIP_STORED:
         raw = torch_file.entry(archive, content, name)
+    elif info.compress_type != zipfile.ZIP_DEFLATED:
+        raise PickleError(f"its array {name} is compressed in a way that NumPy does not use; save it with np.savez")
     elif info.file_size > max(_UNPACKED_ANYWAY, _UNPACKED * len(content)):
         raise PickleError(f"its array {name} is said to have {info.file_size:,} bytes; save it with np.savez")
     else:
@@ -299,7 +301,7 @@ def _errors(path: Path) -> Iterator[None]:
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, KeyError, TypeError) as error:
         raise FileFormatError(f"{path} is damaged ({error}); fetch it again") from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a place before the beginning, that a directory of a zip file names
+        if error.errno not in (errno.EINVAL, None):  # those come of zip files: places before the beginning, say
             raise
         raise FileFormatError(f"{path} is damaged ({error}); fetch it again") from error
     except (EOFError, IndexError, OverflowError, RuntimeError, RecursionError, struct.error) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import glob
 import json
@@ -15,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, data, models, ops
+from .. import __version__, data, models, nn, ops
 from ..autograd import no_grad
 from ..files import write_json
 from ..formats import FileFormatError, Model, load, load_weights, open_pretrained, save, tensors
-from ..formats.pretrained import DEFAULT, describe_file, label_names
+from ..formats.pretrained import DEFAULT, describe_file, label_names, preprocessing_for
 from ..random import manual_seed
 from ..tensor import from_numpy
 from ..train import Callback, Evaluation, Settings, TensorBoard, Trainer, evaluate
@@ -56,6 +57,8 @@ class Plan:
     settings: Settings
     tensorboard: bool = False
     freeze: Sequence[str] = ()
+    weights: str | None = None  # a file, or "default" for the published ones
+    preprocessing: dict[str, Any] | None = None  # what those weights want of pictures; else it is measured
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -79,6 +82,8 @@ def train(
     augment: str | None = None,
     val: float | None = None,
     freeze: Sequence[str] = (),
+    weights: str | os.PathLike[str] | None = None,
+    preprocessing: data.Described | None = None,
     name: str | None = None,
     runs: str | os.PathLike[str] = "runs",
     workers: int | None = None,
@@ -88,11 +93,18 @@ def train(
 ) -> Run:
     """Trains a network on a folder of pictures or a named data set and writes runs/classify/<name>/.
 
-    What is not given comes from the data set's recipe; `freeze`: parts of the network that stay as they are, see
-    `models.freeze`; `changes` are fields of `train.Settings`. Raises DataError, ValueError or TrainingError that say
+    What is not given comes from the data set's recipe, or from that for fine-tuning where the network begins with
+    `weights` (a file, or "default" for the published ones; `preprocessing`: what they want of pictures, see
+    `formats.preprocessing_for`). `freeze`: parts of the network that stay as they are, see `models.freeze`; `changes`
+    are fields of `train.Settings`. Raises DataError, ValueError or TrainingError that say
     what is wrong and what to do.
     """
-    recipe = recipe_for(str(source))
+    recipe = recipe_for(str(source), fine_tuning=weights is not None)
+    if weights is not None:
+        weights = DEFAULT if weights == DEFAULT else Path(weights).resolve()
+        model = model or (None if weights == DEFAULT else describe_file(weights).model)
+    elif preprocessing is not None:
+        raise ValueError("preprocessing is that of weights; without them it is measured on the training pictures")
     plan = Plan(
         data=str(source) if not Path(source).is_dir() else str(Path(source).resolve()),
         model=model or recipe.model,
@@ -102,8 +114,11 @@ def train(
         settings=recipe.settings.but(**changes),
         tensorboard=tensorboard,
         freeze=list(freeze),
+        weights=None if weights is None else str(weights),
     )
     models.get_config(plan.model)  # says which names are close
+    if plan.weights is not None:
+        plan = dataclasses.replace(plan, preprocessing=_wanted(plan, preprocessing).to_json())
     if name is not None and not is_run_name(name):
         raise ValueError(f"the name of a run is a plain name without slashes, not {name!r}")
     job = _Job(plan, workers)
@@ -135,20 +150,32 @@ def resume(
         plan = Plan.from_dict(json.loads((folder / "args.json").read_text()))
     except (ValueError, TypeError, KeyError) as error:
         raise FileFormatError(f"{folder / 'args.json'} is not the description of a run ({error})") from error
-    return _Job(plan, workers).run(folder, quiet, resume=(folder / CHECKPOINT_FILE).exists())
+    begun = (folder / CHECKPOINT_FILE).exists()
+    return _Job(plan, workers, begun).run(folder, quiet, resume=begun)
+
+
+def _wanted(plan: Plan, preprocessing: data.Described | None) -> data.Preprocessing:
+    """What a plan's weights want of pictures; all of a picture, since what tells classes apart may be at its edge."""
+    assert plan.weights is not None
+    with nn.meta_parameters():
+        net = models.create(plan.model)
+    return dataclasses.replace(preprocessing_for(net, plan.weights, preprocessing, plan.size), keep=1.0)
 
 
 class _Job:
     """The pieces of a run, made from its plan."""
 
-    def __init__(self, plan: Plan, workers: int | None) -> None:
+    def __init__(self, plan: Plan, workers: int | None, begun: bool = False) -> None:
         self.plan = plan
         settings = plan.settings
         # The parts do not depend on the run's seed, so that none trains on the pictures that `evaluate_on` tests.
         self.splits = data.load(plan.data, val=plan.val).shrunk(plan.size)
         train_set = self.splits.train
         self.classes = list(train_set.classes)
-        self.preprocessing = data.Preprocessing.of(train_set, (plan.size, plan.size))
+        if plan.preprocessing is None:
+            self.preprocessing = data.Preprocessing.of(train_set, (plan.size, plan.size))
+        else:
+            self.preprocessing = data.Preprocessing.from_json(plan.preprocessing)
         augment = data.default_augmentation(train_set) if plan.augment == "auto" else plan.augment
         shared: dict[str, Any] = {"preprocessing": self.preprocessing, "workers": workers}
         self.train_loader = data.Loader(
@@ -165,7 +192,8 @@ class _Job:
         self.test_loader = self._plain_loader(self.splits.test, shared)
         manual_seed(settings.seed)
         options = models.for_size(plan.model, plan.size)
-        self.net = models.create(plan.model, len(self.classes), self.preprocessing.channels, **options)
+        weights = None if begun else plan.weights  # a checkpoint has them all
+        self.net = models.create(plan.model, len(self.classes), self.preprocessing.channels, weights=weights, **options)
         models.freeze(self.net, *plan.freeze)
 
     def _plain_loader(self, dataset: Any, shared: dict[str, Any]) -> Any:

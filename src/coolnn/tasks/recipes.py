@@ -42,6 +42,10 @@ RECIPES = {
 OWN_PICTURES = Recipe("small_resnet", 64, Settings(epochs=30, batch_size=32, lr=3e-3, weight_decay=5e-2))
 
 
-def recipe_for(name: str) -> Recipe:
-    """The recipe of a named data set, or the one for pictures of one's own."""
-    return RECIPES.get(name, OWN_PICTURES)
+#: For networks that begin with weights from elsewhere (docs/training.md).
+FINE_TUNING = Recipe("efficientnet_lite0", 160, Settings(epochs=12, batch_size=16, lr=1e-3), "photos", val=0.0)
+
+
+def recipe_for(name: str, fine_tuning: bool = False) -> Recipe:
+    """The recipe of a named data set, or the one for pictures of one's own, or that for weights from elsewhere."""
+    return FINE_TUNING if fine_tuning else RECIPES.get(name, OWN_PICTURES)
