@@ -261,6 +261,15 @@ def test_training_from_weights(tmp_path, capsys):
     assert classify.resume(run, quiet=True).results["epochs"] == 2
 
 
+@needs_weights
+def test_a_head_for_cats_on_squeezenet(tmp_path, monkeypatch):
+    """Small pictures and few epochs, to be quick; docs/training.md has what the recipe itself reaches."""
+    monkeypatch.setenv("COOLNN_DATA", str(REAL))
+    more = {"size": 96, "epochs": 5, "quiet": True, "runs": tmp_path}
+    run = classify.train("cats64", model="squeezenet1_1", weights=SQUEEZENET, freeze=["features"], **more)
+    assert run.results["test_accuracy"] >= 0.85  # two thirds of these pictures are cats; the features tell them apart
+
+
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [

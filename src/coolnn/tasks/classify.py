@@ -96,8 +96,7 @@ def train(
     What is not given comes from the data set's recipe, or from that for fine-tuning where the network begins with
     `weights` (a file, or "default" for the published ones; `preprocessing`: what they want of pictures, see
     `formats.preprocessing_for`). `freeze`: parts of the network that stay as they are, see `models.freeze`; `changes`
-    are fields of `train.Settings`. Raises DataError, ValueError or TrainingError that say
-    what is wrong and what to do.
+    are fields of `train.Settings`. Raises DataError, ValueError or TrainingError that say what is wrong and what to do.
     """
     recipe = recipe_for(str(source), fine_tuning=weights is not None)
     if weights is not None:
@@ -105,10 +104,11 @@ def train(
         model = model or (None if weights == DEFAULT else describe_file(weights).model)
     elif preprocessing is not None:
         raise ValueError("preprocessing is that of weights; without them it is measured on the training pictures")
+    model = model or recipe.model
     plan = Plan(
         data=str(source) if not Path(source).is_dir() else str(Path(source).resolve()),
-        model=model or recipe.model,
-        size=size or recipe.size,
+        model=model,
+        size=size or recipe.size or models.get_config(model).input_size[1],
         augment=augment or recipe.augment or "auto",
         val=recipe.val if val is None else val,
         settings=recipe.settings.but(**changes),

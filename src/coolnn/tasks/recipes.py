@@ -13,7 +13,7 @@ class Recipe:
     """A network, the pictures it is given, and how it is trained."""
 
     model: str
-    size: int
+    size: int | None  # None: that of the network
     settings: Settings
     augment: str | None = None
     #: Share of the training pictures kept for validation; 0: the network of the last epoch is the result.
@@ -42,8 +42,14 @@ RECIPES = {
 OWN_PICTURES = Recipe("small_resnet", 64, Settings(epochs=30, batch_size=32, lr=3e-3, weight_decay=5e-2))
 
 
-#: For networks that begin with weights from elsewhere (docs/training.md).
-FINE_TUNING = Recipe("efficientnet_lite0", 160, Settings(epochs=12, batch_size=16, lr=1e-3), "photos", val=0.0)
+#: For networks that begin with weights from elsewhere.
+FINE_TUNING = Recipe(
+    "efficientnet_lite0",
+    None,
+    Settings(epochs=12, batch_size=16, lr=3e-3, label_smoothing=0.1),
+    "photos",
+    val=0.0,
+)
 
 
 def recipe_for(name: str, fine_tuning: bool = False) -> Recipe:
