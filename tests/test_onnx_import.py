@@ -402,6 +402,26 @@ def test_graphs_that_do_not_hang_together_are_refused():
         build(model_of([helper.make_node("Relu", ["x"], ["y"], shine=1)], {"x": [2]}, {"y": [2]}))
 
 
+def test_what_damaging_files_has_found(tmp_path):
+    """Files that once met another error than the reader's own."""
+    relu = helper.make_node("Relu", ["x"], ["y"], name="odd_name")
+    content = model_of([relu], {"x": [2]}, {"y": [2]}).SerializeToString()
+    no_text = content.replace(b"odd_name", b"odd\xff\xfeame")
+    value = helper.make_tensor_value_info("a", FLOAT, None)
+    branch = helper.make_graph([helper.make_node("Neg", ["x"], ["a"])], "branch", [], [value])
+    files = [no_text]
+    for inputs in ([""], ["c", "c"], []):
+        node = helper.make_node("If", inputs, ["y"], then_branch=branch, else_branch=branch)
+        files.append(model_of([node], {"x": [2]}, {"y": [2]}, {"c": np.array(True)}).SerializeToString())
+    for content in files:
+        (tmp_path / "odd.onnx").write_bytes(content)
+        with pytest.raises(OnnxError):
+            load(tmp_path / "odd.onnx")
+    for location in ("a\0b", "." * 5000):
+        with pytest.raises(OnnxError, match="cannot be"):
+            load(with_external(tmp_path, location))
+
+
 class Wrapper(nn.Module):
     """A network around an imported one, as when its features are used for another task."""
 

@@ -33,7 +33,9 @@ class Node(nn.Module):
             return self.operator.call(*inputs, **self.settings, **extras)
         except NeedsNumbers as error:
             raise NeedsNumbers(f"node {self.label} ({self.kind}): {error}") from error
-        except (ValueError, IndexError, TypeError, KeyError, ZeroDivisionError, OverflowError, AssertionError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # inputs and attributes are the file's: anything may be wrong with them
             shapes = ", ".join("none" if x is None else str(x.spec) for x in inputs)
             raise ValueError(f"node {self.label} ({self.kind}) with inputs {shapes}: {error}") from error
 

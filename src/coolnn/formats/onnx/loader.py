@@ -73,10 +73,14 @@ def build(
 ) -> OnnxModule:
     """The network of a ModelProto; `folder` is where its external data may lie. Raises OnnxError."""
     known = {**OPERATORS, **{name: described(call) for name, call in (operators or {}).items()}}
-    model = without_functions(model, known)
-    opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
-    builder = _Builder(known, folder, opsets.get("ai.onnx", 1))
-    return builder.network(model, outputs)
+    try:
+        model = without_functions(model, known)
+        opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+        return _Builder(known, folder, opsets.get("ai.onnx", 1)).network(model, outputs)
+    except (OnnxError, MemoryError):
+        raise
+    except Exception as error:  # all of it is the file's: names that are no text, graphs nested without end
+        raise OnnxError(f"the network is damaged ({type(error).__name__}: {error})") from error
 
 
 class _Builder:
@@ -232,6 +236,9 @@ class _Builder:
         names = ("then_branch", "else_branch") if node.op_type == "If" else ("body",)
         if set(graphs) != set(names):
             raise OnnxError(f"node {label!r} ({node.op_type}) needs the graphs {', '.join(names)}")
+        complete = len(node.input) == 1 and node.input[0] if node.op_type == "If" else len(node.input) >= 2
+        if not complete:
+            raise OnnxError(f"node {label!r} ({node.op_type}) has {len(node.input)} inputs")
         blocks = [self.block(graphs[name], there) for name in names]
         control = If(label, *blocks) if node.op_type == "If" else Loop(label, *blocks)
         for name in {n for block in blocks for n in _reads(block)}:

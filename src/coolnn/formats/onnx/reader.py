@@ -112,11 +112,15 @@ def _with_external(tensor: Any, count: int, folder: Path | None, where: str, onn
         raise OnnxError(
             f"{where} lies in the file {location!r}, but the network was not read from a folder; use a path"
         )
-    home = Path(os.path.realpath(folder))
-    file = Path(os.path.realpath(home / location))
+    try:
+        home = Path(os.path.realpath(folder))
+        file = Path(os.path.realpath(home / location))
+        there = file.is_file()
+    except (OSError, ValueError):  # too long, or no name at all
+        raise OnnxError(f"{where} names the file {location[:100]!r}, which cannot be; the file is damaged") from None
     if not location or os.path.isabs(location) or home not in file.parents:
         raise OnnxError(f"{where} names the file {location!r}, which is not in the model's folder; it is not read")
-    if not file.is_file():
+    if not there:
         raise OnnxError(f"{where} lies in the file {location!r}, which is not there; put it beside the model")
     bits = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * 8
     bits = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}.get(

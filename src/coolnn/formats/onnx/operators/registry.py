@@ -27,7 +27,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 ANY_ATTRIBUTE = "**"
 
 #: The most elements that an operator makes out of few.
-MAX_ELEMENTS = 2**31
+MAX_ELEMENTS = 2**30
 
 
 class Operator(NamedTuple):
