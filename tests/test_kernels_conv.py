@@ -168,7 +168,7 @@ CASES = {
         f"groups_of_{w}": Conv(2, g * w, (9, 15), g * w, (3, 3), padding=SAME3, groups=g)
         for g, w in ((9, 2), (16, 2), (5, 4), (8, 4), (3, 8), (4, 8), (3, 16), (2, 20), (2, 48))
     },
-    "groups_strided": Conv(2, 32, (11, 30), 32, (5, 3), stride=(2, 2), padding=(2, 1, 2, 1), groups=8),
+    "groups_of_lines_strided": Conv(2, 32, (11, 30), 32, (5, 3), stride=(2, 2), padding=(2, 1, 2, 1), groups=8),
     "groups_dilated": Conv(1, 24, (19, 18), 24, (3, 3), dilation=(3, 2), padding=(2, 1, 0, 4), groups=3),
     "beyond_the_padding": Conv(1, 8, (9, 9), 24, (2, 2), padding=(3, 2, 1, 3)),
     "no_pictures": Conv(0, 3, (5, 5), 4, (3, 3)),
