@@ -116,7 +116,7 @@ def test_pytorch_trains_the_same_network(name):
 @pytest.mark.parametrize("name", ["lenet5", "squeezenet1_1", "mobilenet_v2", "densenet121"])
 def test_ncnn_runs_the_same_network(name):
     net = models.create(name).eval()
-    x = pictures(net)
+    x = np.moveaxis(np.moveaxis(pictures(net), 1, 3).copy(), 3, 1)  # channels-last in memory, as from a loader
     (setting,) = peers.load("peer_ncnn").inferences(net, x, 1, False)
     workloads.agree(name, cool.compile(net)(x).numpy(), setting.run(), peers.FLOAT32)
 
@@ -148,6 +148,8 @@ def test_the_command(capsys, tmp_path):
     assert "1 thread, " in out and "% of peak" in out
     assert [result["work"].split()[0] for result in json.loads(file.read_text())] == ["lenet5", "matrix"]
     cool.set_num_threads(0)
+    assert main(["bench", "matmul", "--seconds", "0.001", "--rounds", "1", "--markdown", "--peers", "ncnn"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("| matrix product 1024 x 1024 x 1024 | ")
     assert main(["bench", "kernels", "--of", "lenet5", "--batch", "2", "--pass", "forward", "--seconds", "0.01"]) == 0
     assert "conv2" in capsys.readouterr().out
     for words in (["lenet7"], ["kernels"], ["lenet5", "--peers", "matlab"], ["lenet5", "--seconds", "0"]):

@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import coolnn as cool
 from coolnn import machine, models, nn, optim
+from coolnn.bench import foresight
 from coolnn.cli import main
 from coolnn.data import ArrayDataset, Loader
 from coolnn.graph import estimate, planner
 from coolnn.train import TrainingError
-
-# Plans the run with a network without numbers, runs it, and prints forecast and truth.
-MEASURE = """
-import sys
-import numpy as np
-import coolnn as cool
-from coolnn import machine, nn
-
-name, batch, train = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "True"
-with nn.meta_parameters():
-    net = cool.models.create(name)
-shape = (batch, *net.input_size)
-plan = cool.forecast(net, shape, train=train, time=False)
-net = cool.models.create(name)
-x = np.random.default_rng(0).random(shape, np.float32)
-if train:
-    step = cool.compile_step(net, optimizer=cool.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9))
-    run = lambda: step(x, np.zeros(batch, int))
-else:
-    compiled = cool.compile(net)
-    run = lambda: compiled(x)
-run(), run()
-print(plan.memory.total, machine.peak_memory())
-"""
 
 
 @pytest.mark.parametrize(
@@ -53,10 +28,8 @@ print(plan.memory.total, machine.peak_memory())
     ],
 )
 def test_the_peak_memory_is_foreseen_within_a_tenth(name, batch, train):
-    words = [sys.executable, "-c", MEASURE, name, str(batch), str(train)]
-    result = subprocess.run(words, capture_output=True, text=True, check=True)
-    foreseen, real = map(int, result.stdout.split())
-    assert foreseen == pytest.approx(real, rel=0.1)
+    row = foresight.measure(name, batch, train, timed=False)
+    assert row["foreseen_bytes"] == pytest.approx(row["bytes"], rel=0.1)
 
 
 def test_planning_takes_no_memory_and_changes_nothing():

@@ -30,7 +30,8 @@ def inferences(net: nn.Module, images: Array, threads: int, slow: bool) -> list[
         numbers.write_bytes(weights)
         if network.load_param(str(layers)) or network.load_model(str(numbers)):
             raise NotImplementedError("this network in ncnn: it refuses the file")
-    x = ncnn.Mat(np.ascontiguousarray(images[0])).clone()  # the first one only borrows the array's memory
+    pixels = np.ascontiguousarray(images[0])
+    x = ncnn.Mat(pixels).clone()  # the first one only borrows the memory of the array, which must still be there
 
     def run() -> Array:
         extractor = network.create_extractor()

@@ -56,22 +56,23 @@ def start_seconds(code: str, times: int = STARTS) -> float:
     timed = f"import time; begin = time.perf_counter(); {code}; print(time.perf_counter() - begin)"
     with tempfile.TemporaryDirectory(prefix="coolnn-bench-") as folder:
         own = {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""} if "coolnn" in code else {}
-        _ask(timed, own)
-        return statistics.median(_ask(timed, own) for _ in range(times))
+        ask(timed, own)
+        return statistics.median(float(ask(timed, own)) for _ in range(times))
 
 
 def _peak(name: str, workload: Workload) -> float:
     words = (name, workload.model, workload.batch, workload.size, workload.channels, workload.classes)
-    return _ask(f"from coolnn.bench import processes; print(processes.step_bytes{words!r})")
+    return float(ask(f"from coolnn.bench import processes; print(processes.step_bytes{words!r})"))
 
 
-def _ask(code: str, variables: Mapping[str, str] | None = None) -> float:
+def ask(code: str, variables: Mapping[str, str] | None = None) -> str:
+    """The last line that a fresh interpreter prints for some code; raises RuntimeError if it fails."""
     threads = str(get_num_threads())
     environment = os.environ | {"COOLNN_THREADS": threads, "OMP_NUM_THREADS": threads} | dict(variables or {})
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     if run.returncode:
         raise RuntimeError(f"a measuring process failed: {(run.stderr.splitlines() or ['no message'])[-1]}")
-    return float(run.stdout.splitlines()[-1])
+    return run.stdout.splitlines()[-1]
 
 
 def step_bytes(name: str, model: str, batch: int, size: int, channels: int, classes: int) -> int:

@@ -14,13 +14,14 @@ _EXAMPLES = """  cool bench                             all works, beside every 
   cool bench vgg19-infer lenet5 --seconds 30 --json results.json
   cool bench zoo                         inference of eight networks, one picture at a time
   cool bench kernels --layers benchmarks/layers/resnet50.txt --pass forward --batch 1
+  cool bench plan                        what cool plan foresees, beside what then happens
   cool bench kernels --of mobilenet_v2 --save mobilenet.txt
 
 Peers (PyTorch, ONNX Runtime, OpenVINO, ncnn) run in turn with coolnn, each in its fastest settings, on the same number
 of threads; their answers are compared with ours before anything is timed. The ratio is a peer's median time divided by
 ours; that of a work is to the fastest peer that computes in float32, too.
 """
-_GROUPS = ("zoo", "kernels")
+_GROUPS = ("zoo", "kernels", "plan")
 
 
 def main(words: list[str]) -> int:
@@ -41,7 +42,11 @@ def main(words: list[str]) -> int:
     if peers.missing() and not options.alone:
         print(peers.missing(), file=sys.stderr)
     results = []
-    for result in _kernels(options, chosen) if "kernels" in options.work else _works(options, chosen):
+    if "kernels" in options.work:
+        measured = _kernels(options, chosen)
+    else:
+        measured = _foresight(options) if "plan" in options.work else _works(options, chosen)
+    for result in measured:
         results.append(result)
         if options.json and options.json != "-":
             write_json(options.json, results)
@@ -52,13 +57,15 @@ def main(words: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_for("bench", _EXAMPLES)
-    parser.add_argument("work", nargs="*", help="names of works, or zoo, or kernels (default: all works)")
+    parser.add_argument("work", nargs="*", help="names of works, or one of zoo, kernels, plan (default: all works)")
     parser.add_argument("--seconds", type=number, default=10.0, metavar="S", help="time for each work (default: 10)")
+    parser.add_argument("--rounds", type=whole(1), default=5, metavar="N", help="turns at least (default: 5)")
     parser.add_argument("--threads", type=whole(0), metavar="N", help="for us and for the peers")
     parser.add_argument("--peers", metavar="NAMES", help="only these, such as torch,ncnn (default: all installed)")
     parser.add_argument("--alone", action="store_true", help="leave the peers out")
     parser.add_argument("--slow", action="store_true", help="also settings that take minutes to make: torch.compile")
     parser.add_argument("--json", metavar="FILE", help="write the results there as JSON (-: print nothing but them)")
+    parser.add_argument("--markdown", action="store_true", help="print the results as lines of a Markdown table")
     kernels = parser.add_argument_group("kernels")
     kernels.add_argument("--layers", metavar="FILE", help="shapes of the layers to measure")
     kernels.add_argument("--of", metavar="MODEL", help="the convolutions of this network")
@@ -85,14 +92,17 @@ def _peers(options: argparse.Namespace) -> list[str]:
 def _works(options: argparse.Namespace, chosen: list[str]) -> Iterator[dict[str, Any]]:
     from .. import bench
 
+    if options.markdown:
+        print("| work | coolnn | the best other one | ratio | others |\n|---|---|---|---|---|")
     works = dict(bench.ZOO) if "zoo" in options.work else {}
     works |= {name: bench.WORKLOADS[name] for name in options.work or bench.WORKLOADS if name in bench.WORKLOADS}
     for workload in works.values():
         if sys.stderr.isatty():
             print(f"{workload.title} ...", end="\r", file=sys.stderr, flush=True)
-        result = bench.run(workload, options.seconds, chosen, slow=options.slow)
+        result = bench.run(workload, options.seconds, chosen, options.rounds, options.slow)
         if options.json != "-":
-            print("\x1b[K" * sys.stdout.isatty() + table(result), flush=True)
+            text = markdown(result) if options.markdown else table(result)
+            print("\x1b[K" * sys.stdout.isatty() + text, flush=True)
         yield result
 
 
@@ -112,6 +122,22 @@ def table(result: dict[str, Any]) -> str:
     if result["ratio"] is not None:
         lines.append(f"  {'ratio to the best of them':30} {'':12} {result['ratio']:8.2f}")
     return "\n".join([*lines, *(f"  {note}" for note in result["notes"])])
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """A result as a line of a table: our time, the best other one in float32, the ratio, and everybody else."""
+
+    def cell(row: dict[str, Any]) -> str:
+        value = f"{row['bytes'] / 2**20:,.0f} MiB" if "bytes" in row else _milliseconds(row["seconds"])
+        if "gflops" in row:
+            value += f" ({row['gflops']:.0f} GFLOP/s, {row['gflops'] / result['peak_gflops']:.0%} of peak)"
+        return value
+
+    own, *others = result["rows"]
+    rivals = sorted((row for row in others if row["float32"] and "coolnn" not in row["name"]), key=lambda r: r["ratio"])
+    rest = [row for row in others if row not in rivals[:1]]
+    best = f"{rivals[0]['name']} {cell(rivals[0])} | **{rivals[0]['ratio']:.2f}**" if rivals else "– | –"
+    return f"| {result['work']} | {cell(own)} | {best} | {', '.join(r['name'] + ' ' + cell(r) for r in rest) or '–'} |"
 
 
 def _milliseconds(seconds: float) -> str:
@@ -156,3 +182,20 @@ def _kernels(options: argparse.Namespace, chosen: list[str]) -> Iterator[dict[st
     if not quiet:
         for name, times in totals.items():
             print(f"all as often as they occur, {name}: {sum(times) * 1e3:,.1f} ms")
+
+
+def _foresight(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    from ..bench import foresight
+
+    quiet = options.json == "-"
+    if not quiet:
+        print(f"{'':42} {'memory, MiB':>24}   {'time, ms':>24}")
+    for model, batch, train in foresight.CASES:
+        row = foresight.measure(model, batch, train)
+        if not quiet:
+            print(f"{model + (' training step' if train else ' inference') + f', batch {batch}':42}", end="")
+            for unit, scale in (("bytes", 2**-20), ("seconds", 1e3)):
+                planned, real = row[f"foreseen_{unit}"], row[unit]
+                print(f" {planned * scale:9,.1f} {real * scale:9,.1f} {planned / real - 1:+5.0%}  ", end="")
+            print(flush=True)
+        yield row

@@ -32,13 +32,20 @@ class Constants:
     def passing_bytes(self) -> int:
         """Bytes that `refresh` needs for a while: inner values, and weights before they are packed."""
         inner = 0 if self._program is None else self._program.bytes
-        return inner + sum(value.spec.nbytes for value in self._derived if value in self.only_packed)
+        return inner + sum(value.spec.nbytes for value in self._made() if value in self.only_packed)
 
     @property
     def kept_bytes(self) -> int:
         """Bytes of everything that is kept between runs."""
-        derived = sum(value.spec.nbytes for value in self._derived if value not in self.only_packed)
+        derived = sum(value.spec.nbytes for value in self._made() if value not in self.only_packed)
         return derived + sum(value.spec.nbytes for _, _, value in self._packs)
+
+    def _made(self) -> list[Value]:
+        """The derived values that have memory of their own: those that are no other shape of a weight."""
+        if self._program is None:
+            return []
+        outputs, root = self._program.graph.outputs, self._program.layout.root
+        return [value for value, made in zip(self._derived, outputs, strict=True) if root(made).tensor is None]
 
     def packed(self, step: Step, kernel: _core.Kernel) -> Value:
         """A value for the weights of a step in the form that its kernel reads."""
@@ -71,5 +78,7 @@ class Constants:
             kernel.pack(tuple(buffers), packed.tensor._buffer)
         for value in self._derived:
             if value in self.only_packed and value.tensor is not None:
-                value.tensor._buffer = None  # its memory can go
+                value.tensor._buffer = None
+        if self.passing_bytes:
+            _core.trim_memory()  # what was for packing makes room for the arena
         self._seen = seen
