@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -225,6 +227,11 @@ def test_the_network_is_left_as_it_was(tmp_path):
     export(net, tmp_path / "net.onnx")
     assert net.training and not net.layer1.training and net.layer2.training
     assert all(np.array_equal(before[name], array.numpy()) for name, array in net.state_dict().items())
+
+
+def test_is_there_without_an_import_of_its_own():
+    code = "import sys, coolnn; coolnn.formats.onnx.load; assert 'onnx' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_command_line(tmp_path, capsys):

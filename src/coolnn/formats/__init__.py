@@ -1,5 +1,8 @@
 """Files that hold networks: reading checks everything, writing is atomic, no code is ever in them."""
 
+import importlib
+from types import ModuleType
+
 from .architecture import ArchitectureError
 from .model_file import Model, load, save, save_weights
 from .pretrained import Description, open_pretrained, weights_for
@@ -20,3 +23,10 @@ __all__ = [
     "save_weights",
     "weights_for",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`coolnn.formats.onnx`, read when it is first asked for."""
+    if name == "onnx":
+        return importlib.import_module(".onnx", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
