@@ -1,8 +1,9 @@
 """Matrix products and convolutions of the engine beside PyTorch, taking turns in one process.
 
 Run `PYTHONPATH=src python benchmarks/kernels_gemm_conv.py [name ...]`. Times are medians in milliseconds; PyTorch runs
-with its default and with its channels-last layout, and the ratio is that of its faster one. Without PyTorch installed
-only the engine is measured.
+with its default and its channels-last layout, and the ratio is that of its faster one. The peak is what independent
+multiply-adds in registers reach, measured in turn with the rest, since clocks and neighbours vary. Without PyTorch
+installed only the engine is measured. The layers of whole networks: `cool bench kernels`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ except ImportError:
     torch = None  # type: ignore[assignment]
 
 Shape = tuple[int, ...]
+PAUSE, TURN = 0.03, 0.02  # seconds
 
 
 class Conv(NamedTuple):
@@ -46,7 +48,16 @@ class Conv(NamedTuple):
         return (self.size + 2 * self.padding - self.kernel) // self.stride + 1
 
 
-PRODUCTS = {"square": (1024, 1024, 1024), "small": (64, 120, 400), "tiny": (16, 16, 16), "vector": (1, 4096, 4096)}
+PRODUCTS = {
+    "square": (1024, 1024, 1024),
+    "large": (4096, 4096, 4096),
+    "tall": (25088, 64, 256),
+    "wide": (64, 25088, 256),
+    "small": (64, 120, 400),
+    "tiny": (16, 16, 16),
+    "vector": (1, 4096, 4096),
+    "few_rows": (4, 1000, 2048),
+}
 CONVOLUTIONS = {
     "lenet_1": Conv(64, 1, 28, 6, 5),
     "lenet_2": Conv(64, 6, 14, 16, 5),
@@ -55,11 +66,19 @@ CONVOLUTIONS = {
     "vgg_64": Conv(2, 64, 112, 64, 3),
     "vgg_512": Conv(4, 512, 14, 512, 3),
     "one_by_one": Conv(4, 256, 56, 64, 1),
+    "expand": Conv(8, 64, 56, 256, 1),
+    "expand_16": Conv(8, 16, 112, 96, 1),
+    "project_24": Conv(8, 144, 56, 24, 1),
     "strided_3x3": Conv(4, 128, 56, 128, 3, stride=2),
+    "strided_64": Conv(8, 64, 56, 64, 3, stride=2),
     "five": Conv(8, 64, 28, 64, 5),
+    "five_192": Conv(8, 192, 28, 192, 5),
+    "seven": Conv(8, 128, 28, 128, 7),
     "depthwise": Conv(8, 144, 56, 144, 3, groups=144),
     "depthwise_strided": Conv(8, 144, 56, 144, 3, stride=2, groups=144),
-    "grouped": Conv(8, 128, 56, 128, 3, groups=32),
+    "groups_of_4": Conv(8, 128, 56, 128, 3, groups=32),
+    "groups_of_8": Conv(8, 256, 28, 256, 3, groups=32),
+    "groups_of_16": Conv(8, 512, 14, 512, 3, groups=32),
 }
 
 
@@ -80,21 +99,31 @@ def engine(
     return kernel.algorithm, lambda: kernel.run_into(given, result)
 
 
-def medians(calls: Sequence[Callable[[], Any]], rounds: int = 11) -> list[float]:
-    """Milliseconds of each call; the calls take turns, so that a busy machine treats them alike."""
+def medians(calls: Sequence[Callable[[], Any]], rounds: int = 7) -> tuple[list[float], float]:
+    """Milliseconds of each call, and the peak in GFLOP/s.
+
+    They take turns, so that a busy machine treats them alike. Before each turn there is a pause, in which the spinning
+    threads of the one before go to sleep, and a call that does not count.
+    """
     times: list[list[float]] = [[] for _ in calls]
-    for number in range(rounds + 2):
+    peaks = []
+    for _ in range(rounds):
+        peaks.append(_core.measure_fma_peak(0.005))
         for call, mine in zip(calls, times, strict=True):
-            start = time.perf_counter()
+            time.sleep(PAUSE)
             call()
-            if number >= 2:
+            end = time.perf_counter() + TURN
+            while time.perf_counter() < end:
+                start = time.perf_counter()
+                call()
                 mine.append(time.perf_counter() - start)
-    return [1e3 * statistics.median(mine) for mine in times]
+    return [1e3 * statistics.median(mine) for mine in times], 1e-9 * statistics.median(peaks)
 
 
 def report(label: str, macs: int, algorithm: str, ours: Callable[[], Any], theirs: Sequence[Callable[[], Any]]) -> None:
-    mine, *others = medians([ours, *theirs])
-    line = f"{label:32} {algorithm:16} {mine:9.3f} ms {2e-6 * macs / mine:6.0f} GFLOP/s"
+    (mine, *others), peak = medians([ours, *theirs])
+    rate = 2e-6 * macs / mine
+    line = f"{label:32} {algorithm:16} {mine:9.3f} ms {rate:6.0f} GFLOP/s {rate / peak:5.0%} of peak"
     if others:
         line += f"   PyTorch {' '.join(f'{t:9.3f}' for t in others)}   {min(others) / mine:5.2f} times as fast"
     print(line, flush=True)

@@ -52,7 +52,7 @@ class Forward final : public Kernel {
   explicit Forward(const ConvShape& s)
       : shape_(s),
         patches_(s),
-        plan_(s.groups, s.n * s.oh * s.ow, s.group_oc(), s.kh * s.kw * s.group_ic(), false),
+        plan_(s.groups, s.n * s.oh * s.ow, s.group_oc(), s.kh * s.kw * s.group_ic(), GemmSplit::never),
         gather_(isa().conv.gather_rows) {
     pixels_are_rows_ = pixels_are_rows(s);
     if (s.constant_weights) packed_bytes = plan_.packed_bytes();
@@ -129,7 +129,7 @@ struct ProductPhase : InputPhase {
   ProductPhase(const ConvShape& s, InputPhase phase)
       : InputPhase(std::move(phase)),
         runs(join_runs(taps, s.group_oc(), s.groups == 1)),
-        plan(s.groups, s.n * grid_h * grid_w, s.group_ic(), int64_t(taps.size()) * s.group_oc(), false) {}
+        plan(s.groups, s.n * grid_h * grid_w, s.group_ic(), int64_t(taps.size()) * s.group_oc(), GemmSplit::never) {}
 };
 
 class InputGrad final : public Kernel {
@@ -219,7 +219,7 @@ class WeightGrad final : public Kernel {
   explicit WeightGrad(const ConvShape& s)
       : shape_(s),
         patches_(s),
-        plan_(s.groups, s.group_oc(), s.kh * s.kw * s.group_ic(), s.n * s.oh * s.ow, true),
+        plan_(s.groups, s.group_oc(), s.kh * s.kw * s.group_ic(), s.n * s.oh * s.ow, GemmSplit::gladly),
         gather_(isa().conv.gather_panels) {
     workspace_bytes = plan_.workspace_bytes();
   }

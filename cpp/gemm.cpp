@@ -18,6 +18,7 @@ constexpr int64_t LEAST_ROW_PANELS = 2;          // of a block where B is large
 constexpr int64_t SMALL_PACKED = 1 << 17;        // floats of B that stay in the second-level cache
 constexpr int64_t CHUNKS_WANTED = 40;            // so that threads wait little for the last one
 constexpr int64_t LEAST_WORK = 1 << 17;          // multiply-adds that are worth a chunk of their own: a few microseconds
+constexpr int64_t SPLIT_CHUNKS = 20;             // wanted of a sum that is split: each has its own partial C
 constexpr int64_t LEAST_SPLIT_WORK = 1 << 20;    // and a partial sum
 constexpr size_t MOST_PARTIALS = size_t(16) << 20;  // bytes
 constexpr int64_t MOST_PACKED = int64_t(2) << 20;   // floats of B that are packed at once: a part of the last-level cache
@@ -33,7 +34,7 @@ GemmRange part(int64_t i, int64_t n, int64_t total, int64_t unit) {
 
 }  // namespace
 
-GemmPlan::GemmPlan(int64_t batch_, int64_t m_, int64_t n_, int64_t k_, bool may_split)
+GemmPlan::GemmPlan(int64_t batch_, int64_t m_, int64_t n_, int64_t k_, GemmSplit split)
     : batch(batch_), m(m_), n(n_), k(k_), splits(1), items_per_chunk(1), table(&isa().gemm) {
   const int64_t item_work = at_least_one(m * n * k), work = item_work * at_least_one(batch);
   const int64_t row_panels = divide_up(m, table->tile_rows), column_panels = divide_up(n, table->tile_columns);
@@ -45,11 +46,12 @@ GemmPlan::GemmPlan(int64_t batch_, int64_t m_, int64_t n_, int64_t k_, bool may_
   const int64_t most_column_blocks = std::max(column_blocks, column_panels / LEAST_COLUMN_PANELS);
   // Blocks that each item should have, and can have.
   const int64_t wanted = divide_up(std::min(CHUNKS_WANTED, at_least_one(work / LEAST_WORK)), at_least_one(batch));
-  if (may_split && 4 * most_row_blocks * most_column_blocks < wanted) {
-    const int64_t blocks = at_least_one(batch * row_blocks * column_blocks);
+  const int64_t blocks = at_least_one(batch * row_blocks * column_blocks);
+  if (split == GemmSplit::gladly ? blocks < SPLIT_CHUNKS
+                                 : split == GemmSplit::if_needed && 4 * most_row_blocks * most_column_blocks < wanted) {
     const int64_t by_depth = k / (GEMM_DEPTH / 2), by_work = work / blocks / LEAST_SPLIT_WORK;
     const int64_t by_memory = int64_t(MOST_PARTIALS / sizeof(float)) / at_least_one(batch * m * n);
-    splits = at_least_one(std::min({divide_up(CHUNKS_WANTED, blocks), by_depth, by_work, by_memory}));
+    splits = at_least_one(std::min({divide_up(SPLIT_CHUNKS, blocks), by_depth, by_work, by_memory}));
   }
   if (splits == 1) {
     // With few rows only columns are cut: then nobody packs the same part of B.

@@ -11,6 +11,13 @@ struct GemmRange {
   int64_t size() const { return end - begin; }
 };
 
+// Whether the summed axis may be cut, which needs C to be dense and row-major over (batch, m, n), without an epilogue.
+enum class GemmSplit {
+  never,
+  if_needed,  // where C has too few blocks
+  gladly,     // also where it has some: gathering narrow blocks of both operands would cost more
+};
+
 // How `batch` products C (m x n) = A (m x k) B (k x n) are cut into chunks. Depends on the sizes and the instruction
 // set alone.
 struct GemmPlan {
@@ -23,8 +30,7 @@ struct GemmPlan {
   const GemmTable* table;
 
   GemmPlan() = default;
-  // Splitting the summed axis needs C to be dense and row-major over (batch, m, n), and an epilogue that only adds.
-  GemmPlan(int64_t batch, int64_t m, int64_t n, int64_t k, bool may_split);
+  GemmPlan(int64_t batch, int64_t m, int64_t n, int64_t k, GemmSplit split);
   size_t workspace_bytes() const;
   size_t packed_bytes() const;  // of B as a whole
 

@@ -107,7 +107,7 @@ class ProductKernel final : public Kernel {
     const int64_t batch = int64_t(c_.offsets.size());
     const bool dense = n <= 1 || c_.column_stride == 1;
     const bool may_split = dense && (m == 1 || c_.row_stride == n) && evenly_spaced(c_.offsets, m * n);
-    plan_ = GemmPlan(batch, m, n, k, may_split && !finish.any() && !constant_b);
+    plan_ = GemmPlan(batch, m, n, k, may_split && !finish.any() && !constant_b ? GemmSplit::if_needed : GemmSplit::never);
     workspace_bytes = plan_.workspace_bytes();
     if (!dense) {
       staged_ = Matrices{n, 1, {}};

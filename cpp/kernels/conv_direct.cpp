@@ -108,7 +108,8 @@ template <int MOST> static INLINE void each_part(const DirectLine& line, const P
   if (line.stream) stream_fence();
 }
 
-constexpr int MOST_PIXELS = TILE_ROWS, MOST_GROUPED = REGISTERS == 32 ? 12 : 6;
+// Enough sums to hide the latency of a multiply-add, as far as the registers go.
+constexpr int MOST_PIXELS = TILE_ROWS, MOST_OF_ONE = REGISTERS == 32 ? 14 : 12, MOST_GROUPED = REGISTERS == 32 ? 12 : 6;
 
 #define UP_TO(MOST, FUNCTION, ARGUMENT)                                                                                 \
   {FUNCTION<1, ARGUMENT>,                     FUNCTION<2 <= MOST ? 2 : 1, ARGUMENT>,   FUNCTION<3 <= MOST ? 3 : 1, ARGUMENT>,   \
@@ -118,9 +119,10 @@ constexpr int MOST_PIXELS = TILE_ROWS, MOST_GROUPED = REGISTERS == 32 ? 12 : 6;
    FUNCTION<13 <= MOST ? 13 : 1, ARGUMENT>, FUNCTION<14 <= MOST ? 14 : 1, ARGUMENT>}
 
 static void direct_line(const DirectLine& line) {
-  static const PixelsFunction one[] = UP_TO(MOST_PIXELS, multiply_pixels, 1);
+  static const PixelsFunction one[] = UP_TO(MOST_OF_ONE, multiply_pixels, 1);
   static const PixelsFunction two[] = UP_TO(MOST_PIXELS, multiply_pixels, 2);
-  each_part<MOST_PIXELS>(line, line.channels > VL ? two : one);
+  if (line.channels > VL) each_part<MOST_PIXELS>(line, two);
+  else each_part<MOST_OF_ONE>(line, one);
 }
 
 template <int WIDTH> static void grouped_line(const DirectLine& line) {
