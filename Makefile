@@ -16,7 +16,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check $(PYTHON_FILES) && $(BIN)/ruff format --check $(PYTHON_FILES) && $(BIN)/mypy
 
 bench: $(VENV)/installed-demo
-	$(BIN)/cool bench
+	$(BIN)/cool bench --markdown && $(BIN)/cool bench zoo --markdown && $(BIN)/cool bench plan
 
 # Damaged files for each reader of weights, ten minutes each; guided by coverage where atheris is installed.
 fuzz: $(VENV)/installed-test
