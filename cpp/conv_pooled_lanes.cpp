@@ -211,7 +211,7 @@ bool pooled_lanes_accepts(const ConvBackwardShape& shape) {
 // Measured: a tap is a multiply-add with two choices for the weights, or with one look-up for the input, where there are
 // four for each block that a filter reaches.
 double pooled_lanes_cost(const ConvBackwardShape& shape) {
-  constexpr double WEIGHT_TAP = 3.5, INPUT_TAP = 2, TURN = 5;
+  constexpr double WEIGHT_TAP = 2.5, INPUT_TAP = 2, TURN = 5;
   const ConvShape& c = shape.conv;
   const double lanes = isa().vector_floats, pictures = std::ceil(double(c.n) / lanes) * lanes;
   const double windows = pictures * double(shape.gh * shape.gw * c.oc), pixels = pictures * double(c.ih * c.iw * c.ic);

@@ -108,6 +108,18 @@ static INLINE vf choose(Choice choice, vf set, vf clear) {
 }
 #endif
 
+// The same, held in a register: where a number is used several times the compiler may otherwise load it each time.
+static INLINE vf held(vf x) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(x));
+#elif defined(__x86_64__)
+  asm("" : "+x"(x));
+#elif defined(__aarch64__)
+  asm("" : "+w"(x));
+#endif
+  return x;
+}
+
 // table[numbers], for each lane, from a table of VL numbers; only the last bits of `numbers` that it takes count.
 static INLINE vf look_up(const float* table, vi numbers) {
 #if defined(__AVX512F__)

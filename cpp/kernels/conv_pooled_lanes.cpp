@@ -57,7 +57,7 @@ template <int ROWS, int OUT> static void add_column(const PooledWeights& w, cons
       }
 #pragma GCC unroll 7
       for (int r = 0; r <= ROWS; r++) {
-        const vf here = load(at + r * line), next = load(at + r * line + pixel);
+        const vf here = held(load(at + r * line)), next = held(load(at + r * line + pixel));
 #pragma GCC unroll 3
         for (int o = 0; o < OUT; o++) {
           const vf seen = choose(right[o], next, here);
