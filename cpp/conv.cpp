@@ -85,7 +85,13 @@ KernelPtr make_fused(const Problem& p) {
     const std::vector<int64_t> size = p.integers("size_before_pool");
     y = Spec(y.dtype, {y.shape[0], y.shape[1], size.at(0), size.at(1)});
   }
-  return parse_forward(p, y, shape) ? make_cheapest(shape, ConvPass::forward) : nullptr;
+  if (!parse_forward(p, y, shape)) return nullptr;
+  constexpr double POOLING = 16;  // a number written, and read again to be pooled
+  double least = 0;
+  const bool indices = p.outputs.size() > 1, pools = find_cheapest(shape, ConvPass::forward, least)->pools;
+  if (!pools || indices) least += POOLING * double(shape.n * shape.oc) * double(shape.oh * shape.ow);
+  if (pooled_forward_accepts(shape) && pooled_forward_cost(shape) < least) return make_pooled_forward(shape, indices);
+  return indices ? nullptr : make_cheapest(shape, ConvPass::forward);
 }
 
 KernelPtr make_input_grad(const Problem& p) {

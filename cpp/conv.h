@@ -54,6 +54,12 @@ extern const ConvAlgorithm implicit_gemm;
 // 3 x 3, stride 1, many channels; only where options().winograd allows it, as its rounding error is larger.
 extern const ConvAlgorithm winograd_convolution;
 
+// The forward pass with pooling by two, a picture in each lane: few channels. With `indices` the second output tells
+// which pixel of its plane was the largest of each window.
+bool pooled_forward_accepts(const ConvShape& shape);
+double pooled_forward_cost(const ConvShape& shape);
+KernelPtr make_pooled_forward(const ConvShape& shape, bool indices);
+
 // The cost of the algorithm that a pass takes.
 double least_cost(const ConvShape& shape, ConvPass pass);
 

@@ -48,7 +48,9 @@ class ComposedBackward final : public Kernel {
 
  private:
   static void run_part(const Kernel& part, std::initializer_list<const void*> inputs, void* output, void* workspace) {
-    part.run(Arguments{inputs.begin(), &output, workspace});
+    const void* given[BACKWARD_INPUTS] = {};  // as many as any kernel here may look at
+    std::copy(inputs.begin(), inputs.end(), given);
+    part.run(Arguments{given, &output, workspace});
   }
 
   bool prepare(const Problem& p) {

@@ -1,6 +1,6 @@
-// The backward pass of a convolution with few channels, a relu and max-pooling over 2 x 2 pixels: a picture in each lane,
-// and of the four pixels of a window only the one that was the largest, another one in each lane. That is a quarter of the
-// multiply-adds; the full gradient of the convolution's output never exists.
+// A convolution with few channels, a relu and max-pooling over 2 x 2 pixels, with a picture in each lane. Forward, the
+// four pixels of a window are summed in registers and only the largest is written. Backward, only this one of the four has
+// a gradient, another one in each lane: a quarter of the multiply-adds. Nothing of the full size ever exists.
 #include <algorithm>
 #include <cmath>
 
@@ -12,7 +12,7 @@
 namespace coolnn {
 namespace {
 
-constexpr int64_t CHUNKS_WANTED = 4;
+constexpr int64_t FORWARD_CHUNKS = 8, BACKWARD_CHUNKS = 4;  // wanted; each of the latter has sums that are joined
 constexpr int64_t MOST_FLOATS = 1 << 18;  // of a chunk in lanes: it stays in the second-level cache
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -32,14 +32,95 @@ struct Chunk {
   Rows windows, blocks, seen;
 };
 
+int64_t x_width(const ConvShape& c, int64_t columns) { return 2 * columns + c.kw - 1; }  // in lanes
+int64_t x_floats(const ConvShape& c, int64_t columns, const Chunk& k) {
+  return (2 * k.windows.size() + c.kh - 1) * x_width(c, columns) * c.ic * isa().vector_floats;
+}
+
+// The lines that a chunk's own windows see, with the padding, in lanes.
+void load_x(const ConvShape& c, int64_t windows, const Chunk& k, const float* pictures, float* to) {
+  const int64_t width = x_width(c, windows), pixel = c.ic * isa().vector_floats, line = width * pixel;
+  const int64_t first = 2 * k.windows.begin - c.pt, count = 2 * k.windows.size() + c.kh - 1;
+  const int64_t columns = std::min(c.iw, width - c.pl);
+  const int64_t begin = std::clamp<int64_t>(-first, 0, count);
+  const int64_t end = std::clamp<int64_t>(c.ih - first, begin, count);
+  if (begin > 0 || end < count || c.pl > 0 || c.pl + columns < width) std::fill(to, to + count * line, 0.0f);
+  if (begin == end || columns <= 0) return;
+  isa().conv.batch_lanes.to_lanes({c.ih * c.iw * c.ic, k.pictures, c.iw * c.ic, columns * c.ic, line, end - begin},
+                                  pictures + (k.first_picture * c.ih + first + begin) * c.iw * c.ic,
+                                  to + begin * line + c.pl * pixel);
+}
+
+class PooledLanesForward final : public Kernel {
+ public:
+  PooledLanesForward(const ConvShape& shape, bool indices)
+      : c_(shape), rows_(shape.oh / 2), columns_(shape.ow / 2), lanes_(isa().vector_floats), indices_(indices),
+        table_(isa().conv.pooled_lanes), turn_(isa().conv.batch_lanes) {
+    groups_ = divide_up(c_.n, lanes_);
+    bands_ = std::clamp<int64_t>(FORWARD_CHUNKS / groups_, 1, rows_);
+    height_ = divide_up(c_.oc, divide_up(c_.oc, table_.most_outputs));
+    for (int64_t ky = 0; ky < c_.kh; ky++)
+      for (int64_t i = 0; i < c_.kw * c_.ic; i++) depth_.push_back((ky * x_width(c_, columns_) * c_.ic + i) * lanes_);
+    workspace_bytes = size_t(c_.oc) * depth_.size() * sizeof(float);
+    algorithm = "pooled_lanes";
+  }
+
+  void run(const Arguments& a) const override {
+    float* const weights = static_cast<float*>(a.workspace);
+    pack_weights(a.in(1), weights);
+    parallel_for(groups_ * bands_, [&](int64_t number, int) {
+      Chunk k = {};
+      k.first_picture = number / bands_ * lanes_, k.pictures = std::min(lanes_, c_.n - k.first_picture);
+      k.windows = part(number % bands_, bands_, rows_);
+      run_chunk(a, k, weights);
+    });
+  }
+
+ private:
+  void pack_weights(const float* weight, float* to) const {
+    const int64_t depth = int64_t(depth_.size());
+    for (int64_t first = 0; first < c_.oc; first += height_)
+      for (int64_t i = 0; i < depth; i++)
+        for (int64_t o = first; o < std::min(first + height_, c_.oc); o++) *to++ = weight[o * depth + i];
+  }
+
+  void run_chunk(const Arguments& a, const Chunk& k, const float* weights) const {
+    const int64_t row = columns_ * c_.oc, count = k.windows.size() * row;
+    const int64_t read = x_floats(c_, columns_, k);
+    float* const x = thread_scratch(size_t(read + 2 * count * lanes_));
+    float* const y = x + read;
+    int32_t* const pixels = indices_ ? reinterpret_cast<int32_t*>(y + count * lanes_) : nullptr;
+    load_x(c_, columns_, k, a.in(0), x);
+    PooledProduct p = {};
+    p.x = x, p.pixel = c_.ic * lanes_, p.line = x_width(c_, columns_) * p.pixel;
+    p.depth_offsets = depth_.data(), p.depth = int64_t(depth_.size());
+    p.weights = weights, p.outputs = c_.oc, p.height = height_, p.bias = a.in(2);
+    p.low = c_.finish.low, p.high = c_.finish.high;
+    p.first_row = k.windows.begin, p.rows = k.windows.size(), p.columns = columns_, p.width = c_.ow;
+    p.y = y, p.pixels = pixels;
+    table_.multiply(p);
+    const LaneLines lines = {rows_ * row, k.pictures, count, count, count * lanes_, 1};
+    const int64_t to = (k.first_picture * rows_ + k.windows.begin) * row;
+    turn_.from_lanes(lines, y, a.out(0) + to);
+    if (indices_) turn_.from_lanes(lines, reinterpret_cast<const float*>(pixels), a.out(1) + to);
+  }
+
+  const ConvShape c_;
+  const int64_t rows_, columns_, lanes_;  // windows of a picture
+  const bool indices_;
+  const PooledLanesTable& table_;
+  const BatchLanesTable& turn_;
+  int64_t groups_, bands_, height_;
+  std::vector<int64_t> depth_;
+};
+
 class PooledLanesBackward final : public Kernel {
  public:
   explicit PooledLanesBackward(const ConvBackwardShape& shape)
       : s_(shape), c_(shape.conv), lanes_(isa().vector_floats), table_(isa().conv.pooled_lanes),
         turn_(isa().conv.batch_lanes), sum_(isa().gemm.sum_partials) {
     groups_ = divide_up(c_.n, lanes_);
-    bands_ = std::clamp<int64_t>(CHUNKS_WANTED / groups_, 1, s_.gh);
-    x_width_ = 2 * s_.gw + c_.kw - 1;
+    bands_ = std::clamp<int64_t>(BACKWARD_CHUNKS / groups_, 1, s_.gh);
     blocks_h_ = std::max(s_.gh + c_.kh / 2, divide_up(c_.pt + c_.ih, 2));
     blocks_w_ = std::max(s_.gw + c_.kw / 2, divide_up(c_.pl + c_.iw, 2));
     filters_.outputs = c_.oc, filters_.kh = c_.kh, filters_.kw = c_.kw, filters_.inputs = c_.ic;
@@ -88,13 +169,13 @@ class PooledLanesBackward final : public Kernel {
 
   void run_chunk(const Arguments& a, const Chunk& k, const float* filters, float* partial) const {
     const int64_t windows = k.seen.size() * s_.gw * c_.oc * lanes_;
-    const int64_t x_floats = s_.dweight < 0 ? 0 : (2 * k.windows.size() + c_.kh - 1) * x_width_ * c_.ic * lanes_;
+    const int64_t read = s_.dweight < 0 ? 0 : x_floats(c_, s_.gw, k);
     const int64_t dx_floats = 4 * k.blocks.size() * blocks_w_ * c_.ic * lanes_;
-    float* const grad = thread_scratch(size_t(3 * windows + x_floats + dx_floats + partial_floats() * lanes_));
+    float* const grad = thread_scratch(size_t(3 * windows + read + dx_floats + partial_floats() * lanes_));
     float* const y = grad + windows;
     int32_t* const places = reinterpret_cast<int32_t*>(y + windows);
     float* const x = y + 2 * windows;
-    float* const dx = x + x_floats;
+    float* const dx = x + read;
     float* const sums = dx + dx_floats;
 
     load_windows(k, a.in(BACKWARD_GRAD), grad);
@@ -105,7 +186,7 @@ class PooledLanesBackward final : public Kernel {
     std::fill(sums, sums + partial_floats() * lanes_, 0.0f);
     const int64_t own = (k.windows.begin - k.seen.begin) * s_.gw * c_.oc * lanes_;
     if (s_.dweight >= 0) {
-      load_x(k, a.in(BACKWARD_X), x);
+      load_x(c_, s_.gw, k, a.in(BACKWARD_X), x);
       add_weights(k, x, grad + own, places + own, sums);
     }
     if (s_.dbias >= 0)
@@ -123,23 +204,10 @@ class PooledLanesBackward final : public Kernel {
                    pictures + (k.first_picture * s_.gh + k.seen.begin) * row, to);
   }
 
-  // The lines that the chunk's own windows see, with the padding.
-  void load_x(const Chunk& k, const float* pictures, float* to) const {
-    const int64_t pixel = c_.ic * lanes_, line = x_width_ * pixel, first = 2 * k.windows.begin - c_.pt;
-    const int64_t count = 2 * k.windows.size() + c_.kh - 1, columns = std::min(c_.iw, x_width_ - c_.pl);
-    const int64_t begin = std::clamp<int64_t>(-first, 0, count);
-    const int64_t end = std::clamp<int64_t>(c_.ih - first, begin, count);
-    if (begin > 0 || end < count || c_.pl > 0 || c_.pl + columns < x_width_) std::fill(to, to + count * line, 0.0f);
-    if (begin == end || columns <= 0) return;
-    turn_.to_lanes({c_.ih * c_.iw * c_.ic, k.pictures, c_.iw * c_.ic, columns * c_.ic, line, end - begin},
-                   pictures + (k.first_picture * c_.ih + first + begin) * c_.iw * c_.ic,
-                   to + begin * line + c_.pl * pixel);
-  }
-
   // One channel of x after the other: it stays in the first-level cache.
   void add_weights(const Chunk& k, const float* x, const float* grad, const int32_t* places, float* sums) const {
     PooledWeights w = {};
-    w.pixel = c_.ic * lanes_, w.line = x_width_ * w.pixel;
+    w.pixel = c_.ic * lanes_, w.line = x_width(c_, s_.gw) * w.pixel;
     w.rows = k.windows.size(), w.columns = s_.gw, w.channels = c_.oc, w.kh = c_.kh, w.kw = c_.kw;
     w.grad = grad, w.places = places, w.output = c_.ic * taps() * lanes_;
     for (int64_t i = 0; i < c_.ic; i++) {
@@ -191,27 +259,51 @@ class PooledLanesBackward final : public Kernel {
   const BatchLanesTable& turn_;
   const decltype(GemmTable::sum_partials) sum_;
   int64_t groups_, bands_;
-  int64_t x_width_;              // of a line of x in lanes
   int64_t blocks_h_, blocks_w_;  // of 2 x 2 pixels of the padded input's gradient
   PooledFilters filters_ = {};
 };
 
 }  // namespace
 
-bool pooled_lanes_accepts(const ConvBackwardShape& shape) {
-  const ConvShape& c = shape.conv;
+namespace {
+
+bool accepts(const ConvShape& c, int64_t rows, int64_t columns) {
   const bool plain = c.groups == 1 && c.sh == 1 && c.sw == 1 && c.dh == 1 && c.dw == 1;
-  if (!shape.pooled_by_two || !plain || c.n == 0 || shape.gh == 0 || shape.gw == 0 || c.ic == 0 || c.oc == 0) return false;
+  if (!plain || c.n == 0 || rows < 1 || columns < 1 || c.ic == 0 || c.oc == 0) return false;
   if (std::min({c.pt, c.pl, c.pb, c.pr}) < 0) return false;
-  const int64_t floats = 3 * shape.gh * shape.gw * c.oc + 2 * (c.ih + c.pt + c.kh) * (c.iw + c.pl + c.kw) * c.ic +
+  const int64_t floats = 3 * rows * columns * c.oc + 2 * (c.ih + c.pt + c.kh) * (c.iw + c.pl + c.kw) * c.ic +
                          c.oc * c.ic * c.kh * c.kw;
   return floats * isa().vector_floats <= MOST_FLOATS;
+}
+
+constexpr double TURN = 5;  // a number into lanes or out of them, in multiply-adds
+
+}  // namespace
+
+bool pooled_forward_accepts(const ConvShape& c) {
+  return c.pool == 2 && !c.finish.residual && accepts(c, c.oh / 2, c.ow / 2);
+}
+
+double pooled_forward_cost(const ConvShape& c) {
+  constexpr double PART_OF_PEAK = 0.85;
+  const double lanes = isa().vector_floats, pictures = std::ceil(double(c.n) / lanes) * lanes;
+  const double loads = 1 + 1 / double(c.oc);  // a value must serve several sums
+  return pictures * double(c.oh * c.ow * c.oc) * double(c.ic * c.kh * c.kw) * loads / PART_OF_PEAK +
+         TURN * pictures * double(c.ih * c.iw * c.ic + c.oh * c.ow / 2 * c.oc);
+}
+
+KernelPtr make_pooled_forward(const ConvShape& shape, bool indices) {
+  return std::make_unique<PooledLanesForward>(shape, indices);
+}
+
+bool pooled_lanes_accepts(const ConvBackwardShape& shape) {
+  return shape.pooled_by_two && accepts(shape.conv, shape.gh, shape.gw);
 }
 
 // Measured: a tap is a multiply-add with two choices for the weights, or with one look-up for the input, where there are
 // four for each block that a filter reaches.
 double pooled_lanes_cost(const ConvBackwardShape& shape) {
-  constexpr double WEIGHT_TAP = 2.5, INPUT_TAP = 2, TURN = 5;
+  constexpr double WEIGHT_TAP = 2.5, INPUT_TAP = 2;
   const ConvShape& c = shape.conv;
   const double lanes = isa().vector_floats, pictures = std::ceil(double(c.n) / lanes) * lanes;
   const double windows = pictures * double(shape.gh * shape.gw * c.oc), pixels = pictures * double(c.ih * c.iw * c.ic);

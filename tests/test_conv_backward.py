@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from coolnn import graph
 from coolnn.graph.passes import fuse_conv_backward
 from coolnn.ops.conv import CONV2D
 from coolnn.ops.conv_backward import CONV2D_BACKWARD
+from coolnn.ops.fused import CONV2D_FUSED
 from coolnn.ops.pool import MAX_POOL2D, pooled_length
 
 # As for the single gradients; Winograd's filter gradient, where it is taken, is the least exact.
@@ -37,7 +39,7 @@ class Layer(NamedTuple):
 
 LAYERS = {
     "lenet_1": Layer(17, 1, (28, 28), 6, 5, padding=(2, 2, 2, 2), pool=(2, 2, 0)),
-    "lenet_2": Layer(18, 6, (14, 14), 16, 5, pool=(2, 2, 0)),
+    "lenet_2": Layer(31, 6, (14, 14), 16, 5, pool=(2, 2, 0)),
     "lenet_2_unpooled": Layer(18, 6, (14, 14), 16, 5),
     # A picture in each lane: odd sizes, rows and columns that no window reaches, padding, all remainders of channels.
     "lanes_padded": Layer(33, 2, (11, 13), 4, 3, padding=(1, 2, 3, 0), pool=(2, 2, 0)),
@@ -45,7 +47,7 @@ LAYERS = {
     "lanes_one_pixel": Layer(7, 4, (6, 7), 5, 1, pool=(2, 2, 0)),
     "lanes_many_inputs": Layer(5, 13, (8, 8), 2, 3, pool=(2, 2, 0), relu=False),
     "lanes_wide_kernel": Layer(9, 1, (16, 17), 3, 7, pool=(2, 2, 0)),
-    "lanes_one_window": Layer(20, 7, (6, 6), 8, 5, pool=(2, 2, 0)),
+    "lanes_one_window": Layer(32, 7, (6, 6), 8, 5, pool=(2, 2, 0)),
     "no_relu": Layer(3, 4, (8, 9), 5, 3, relu=False),
     "pool_alone": Layer(3, 4, (8, 9), 5, 3, pool=(2, 2, 0), relu=False),
     "odd_rest": Layer(5, 3, (11, 10), 7, 3, padding=(1, 1, 1, 1), pool=(2, 2, 0)),
@@ -95,6 +97,35 @@ def test_kernel_against_reference(name):
         expected = CONV2D_BACKWARD.reference(*exact, wants=wants, **attributes)
         threads = (1, 2, 3) if all(wants) else (2,)
         check("conv2d_backward", {"wants": wants, **attributes}, given, expected, RTOL, threads=threads)
+
+
+POOLED_IN_LANES = [
+    name for name, layer in LAYERS.items() if layer.pool == (2, 2, 0) and layer.size[0] > 6 and layer.stride == 1
+]
+
+
+@pytest.mark.parametrize("name", POOLED_IN_LANES)
+@pytest.mark.parametrize("clamp", [(0.0, math.inf), (0.0, 6.0), (-math.inf, math.inf)])
+def test_forward_with_pooling_and_places(name, clamp):
+    layer = LAYERS[name]
+    arrays, attributes = drawn(layer)
+    x, weight = arrays[3:]
+    bias = np.random.default_rng(0).standard_normal(layer.oc).astype(np.float32)
+    x[0, 0, :3] = np.nan  # the first NaN of a window is its largest number
+    settings = {key: attributes[key] for key in ("stride", "padding", "dilation", "groups")}
+    settings |= dict(low=clamp[0], high=clamp[1], pool=2, size_before_pool=attributes["output_size"])
+    exact = [a.astype(np.float64) for a in (x, weight, bias)]
+    pooled, places = CONV2D_FUSED.reference(*exact, None, indices=True, **settings)
+    # Numbers that are clamped to the same value are ties to the bit, in float64 as in float32: the first wins.
+    expected = pooled, places.astype(np.int32)
+    check("conv2d_fused", {"indices": True, **settings}, [x, weight, bias, None], expected, RTOL)
+    check(
+        "conv2d_fused",
+        settings,
+        [x, weight, None, None],
+        CONV2D_FUSED.reference(*exact[:2], None, None, **settings),
+        RTOL,
+    )
 
 
 def names(traced: graph.Graph) -> list[str]:

@@ -5,13 +5,76 @@
 namespace coolnn {
 namespace COOLNN_ISA {
 
-constexpr int MOST_CHANNELS = REGISTERS == 32 ? 6 : 3;  // times 4 pixels are summed in registers
+constexpr int MOST_OUTPUTS = REGISTERS == 32 ? 6 : 3;   // times 4 pixels are summed in registers
+constexpr int MOST_CHANNELS = REGISTERS == 32 ? 6 : 3;  // likewise
 constexpr int MOST_ROWS = 6;                            // of a column of weights, times outputs, likewise
 #if defined(__AVX512F__)
 constexpr int OUTPUTS = 3;  // each takes two of the seven registers for choices
 #else
 constexpr int OUTPUTS = REGISTERS == 32 ? 2 : 1;
 #endif
+
+template <int HEIGHT>
+static void multiply_window(const PooledProduct& p, const float* x, const float* weights, int64_t output, int32_t pixel,
+                            float* y, int32_t* pixels) {
+  const float* const at[4] = {x, x + p.pixel, x + p.line, x + p.line + p.pixel};
+  vf sum[HEIGHT][4];
+#pragma GCC unroll 6
+  for (int o = 0; o < HEIGHT; o++)
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) sum[o][i] = p.bias != nullptr ? broadcast(p.bias[output + o]) : zero();
+  for (int64_t k = 0; k < p.depth; k++, weights += HEIGHT) {
+    const int64_t offset = p.depth_offsets[k];
+    vf value[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) value[i] = load(at[i] + offset);
+#pragma GCC unroll 6
+    for (int o = 0; o < HEIGHT; o++) {
+      const vf weight = broadcast(weights[o]);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) sum[o][i] = fma(weight, value[i], sum[o][i]);
+    }
+  }
+  const vf low = broadcast(p.low), high = broadcast(p.high);
+  const int32_t steps[4] = {0, 1, int32_t(p.width), int32_t(p.width) + 1};
+#pragma GCC unroll 6
+  for (int o = 0; o < HEIGHT; o++) {
+    vf best = min(high, max(low, sum[o][0]));
+    vi where = {};
+#pragma GCC unroll 3
+    for (int i = 1; i < 4; i++) {
+      const vf value = min(high, max(low, sum[o][i]));
+      const vi take = (value > best) | (value != value);  // the first largest wins, and NaN over what came before
+      best = select(take, value, best);
+      where = take ? broadcast_int(steps[i]) : where;
+    }
+    store(y + (output + o) * VL, best);
+    if (pixels != nullptr) store_int(pixels + (output + o) * VL, where + pixel);
+  }
+}
+
+static void multiply(const PooledProduct& p) {
+  for (int64_t window = 0; window < p.rows * p.columns; window++) {
+    const int64_t row = window / p.columns, column = window % p.columns;
+    const float* x = p.x + 2 * (row * p.line + column * p.pixel);
+    const int32_t pixel = int32_t(2 * ((p.first_row + row) * p.width + column));
+    float* y = p.y + window * p.outputs * VL;
+    int32_t* pixels = p.pixels == nullptr ? nullptr : p.pixels + window * p.outputs * VL;
+    const float* weights = p.weights;
+    for (int64_t output = 0; output < p.outputs; output += p.height) {
+      const int64_t height = p.outputs - output < p.height ? p.outputs - output : p.height;
+      switch (height) {
+        case 1: multiply_window<1>(p, x, weights, output, pixel, y, pixels); break;
+        case 2: multiply_window<2>(p, x, weights, output, pixel, y, pixels); break;
+        case 3: multiply_window<3>(p, x, weights, output, pixel, y, pixels); break;
+        case 4: multiply_window<4 <= MOST_OUTPUTS ? 4 : 1>(p, x, weights, output, pixel, y, pixels); break;
+        case 5: multiply_window<5 <= MOST_OUTPUTS ? 5 : 1>(p, x, weights, output, pixel, y, pixels); break;
+        case 6: multiply_window<6 <= MOST_OUTPUTS ? 6 : 1>(p, x, weights, output, pixel, y, pixels); break;
+      }
+      weights += height * p.depth;
+    }
+  }
+}
 
 static void prepare(const PooledGradient& g) {
   for (int64_t row = 0; row < g.rows; row++)
@@ -160,7 +223,8 @@ static void add_input(const PooledInput& in) {
 }
 
 extern const PooledLanesTable pooled_lanes_table;
-const PooledLanesTable pooled_lanes_table = {MOST_CHANNELS, prepare, sum_bias, add_weights, pack_filters, add_input};
+const PooledLanesTable pooled_lanes_table = {MOST_OUTPUTS, multiply,    MOST_CHANNELS, prepare,
+                                             sum_bias,     add_weights, pack_filters,  add_input};
 
 }  // namespace COOLNN_ISA
 }  // namespace coolnn

@@ -1,9 +1,25 @@
-// Gradients of a convolution before max-pooling over windows of 2 x 2 pixels, with a picture in each lane: of a window's
-// four pixels only one has a gradient, another one in each lane.
+// A convolution and max-pooling over windows of 2 x 2 pixels, with a picture in each lane, and their gradients: of a
+// window's four pixels only one has a gradient, another one in each lane.
 #pragma once
 #include <stdint.h>
 
 namespace coolnn {
+
+// The largest of clamp(bias + sum over k of weight * x[pixel + k]) in each window, and which pixel that is.
+struct PooledProduct {
+  const float* x;
+  int64_t line, pixel;           // floats from line to line, from pixel to pixel
+  const int64_t* depth_offsets;  // of each k, in floats
+  int64_t depth;
+  const float* weights;  // [block of outputs][k][output of the block], blocks of `height`
+  int64_t outputs, height;
+  const float* bias;  // or null
+  float low, high;
+  int64_t first_row, rows, columns;  // windows
+  int64_t width;                     // of the picture that is pooled
+  float* y;                          // [window][output]
+  int32_t* pixels;                   // likewise; or null
+};
 
 // Windows in lanes, [row][column][channel]. `places` comes as the number of the pixel that was the largest, and becomes
 // its place in the window: 2 * (lower line) + (right column). The gradient becomes zero where y is not above zero.
@@ -58,6 +74,8 @@ struct PooledInput {
 };
 
 struct PooledLanesTable {
+  int most_outputs;  // of a block of a PooledProduct
+  void (*multiply)(const PooledProduct& product);
   int most_channels;  // of a PooledInput
   void (*prepare)(const PooledGradient& gradient);
   void (*sum_bias)(const float* grad, int64_t windows, int64_t channels, float* sums);  // sums[channel] += in lanes

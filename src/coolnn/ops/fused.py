@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Call
-from ..spec import Spec
+from ..spec import Spec, int32
 from .conv import CONV2D
 from .linear import LINEAR
 from .op import Array, Op, define
+from .pool import MAX_POOL2D
 from .terms import Place, Products, Terms, taken
 from .window import Pair
 
@@ -65,7 +66,8 @@ class LinearFused(Op):
 class Conv2dFused(Op):
     """clamp(conv2d(x, weight, bias) + residual, low, high), then the maximum over pool × pool windows.
 
-    `size_before_pool` is the convolution's height and width; windows that would reach beyond it are left out.
+    `size_before_pool` is the convolution's height and width; windows that would reach beyond it are left out. With
+    `indices` the second output tells where each maximum was, as that of max_pool2d does.
     """
 
     name = "conv2d_fused"
@@ -82,14 +84,16 @@ class Conv2dFused(Op):
         high: float,
         pool: int,
         size_before_pool: Pair,
+        indices: bool = False,
         **conv: Any,
-    ) -> Spec:
+    ) -> Spec | tuple[Spec, Spec]:
         y = CONV2D.infer(x, weight, bias, **conv)
         if residual is not None and residual != y:
             raise ValueError(f"conv2d_fused: residual is {residual}, the convolution's result {y}")
         if y.shape[2:] != size_before_pool:
             raise ValueError(f"conv2d_fused: size_before_pool={size_before_pool}, the convolution gives {y.shape[2:]}")
-        return Spec((*y.shape[:2], *(n // pool for n in size_before_pool)), y.dtype)
+        pooled = Spec((*y.shape[:2], *(n // pool for n in size_before_pool)), y.dtype)
+        return (pooled, Spec(pooled.shape, int32)) if indices else pooled
 
     def reference(
         self,
@@ -102,9 +106,14 @@ class Conv2dFused(Op):
         high: float,
         pool: int,
         size_before_pool: Pair,
+        indices: bool = False,
         **conv: Any,
-    ) -> Array:
+    ) -> Array | tuple[Array, Array]:
         y = _finished(CONV2D.reference(x, weight, bias, **conv), residual, low, high)
+        if indices:
+            sizes: dict[str, Any] = dict(kernel_size=(pool, pool), stride=(pool, pool), dilation=(1, 1))
+            pooled_size = (size_before_pool[0] // pool, size_before_pool[1] // pool)
+            return MAX_POOL2D.reference(y, padding=(0, 0, 0, 0), output_size=pooled_size, **sizes)
         h, w = (n // pool for n in size_before_pool)
         windows = y[:, :, : h * pool, : w * pool].reshape(*y.shape[:2], h, pool, w, pool)
         return np.asarray(windows.max((3, 5)))

@@ -80,20 +80,23 @@ def _longest(step: Step, readers: Readers, taken: set[Step], constant_weights: b
     while True:
         value = steps[-1].outputs[0]
         reader = readers.only(value)
-        if reader is None or reader in taken or any(readers.any(other) for other in reader.outputs[1:]):
+        if reader is None or reader in taken:
             return best
+        indices = any(readers.any(other) for other in reader.outputs[1:])  # of pooling, for its gradient
         following = finish.with_step(reader, value)
         if following is None or (following.pool > 1 and step.op.name != "conv2d"):
             return best
         steps, finish = [*steps, reader], following
-        replacement = _replacement(step, finish, reader.outputs[0])
+        replacement = _replacement(step, finish, reader.outputs if indices else reader.outputs[:1])
         specs = tuple(None if v is None else v.spec for v in replacement.inputs)
         if prepare(replacement.op, specs, replacement.attributes, constant_weights).kernel is not None:
             best = list(steps), replacement
 
 
-def _replacement(step: Step, finish: _Finish, output: Value) -> Step:
+def _replacement(step: Step, finish: _Finish, outputs: tuple[Value, ...]) -> Step:
     attributes: dict[str, Any] = {**step.attributes, "low": finish.low, "high": finish.high}
     if step.op.name == "conv2d":
         attributes.update(pool=finish.pool, size_before_pool=step.outputs[0].spec.shape[2:])
-    return Step(_FUSED[step.op.name], (*step.inputs, finish.residual), (output,), attributes)
+        if len(outputs) > 1:
+            attributes.update(indices=True)
+    return Step(_FUSED[step.op.name], (*step.inputs, finish.residual), outputs, attributes)
