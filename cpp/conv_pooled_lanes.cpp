@@ -285,7 +285,7 @@ bool pooled_forward_accepts(const ConvShape& c) {
 }
 
 double pooled_forward_cost(const ConvShape& c) {
-  constexpr double PART_OF_PEAK = 0.85;
+  constexpr double PART_OF_PEAK = 0.95;
   const double lanes = isa().vector_floats, pictures = std::ceil(double(c.n) / lanes) * lanes;
   const double loads = 1 + 1 / double(c.oc);  // a value must serve several sums
   return pictures * double(c.oh * c.ow * c.oc) * double(c.ic * c.kh * c.kw) * loads / PART_OF_PEAK +
