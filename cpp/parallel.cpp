@@ -66,17 +66,18 @@ class Pool {
 
   void run(int64_t chunks, void* context, detail::ChunkFunction function) {
     std::unique_lock<std::mutex> busy(busy_, std::try_to_lock);
-    if (inside_ || size() == 1 || !busy.owns_lock()) {
+    if (inside_ || size() == 1 || !busy.owns_lock() || chunks >= int64_t(CLOSED)) {
       for (int64_t chunk = 0; chunk < chunks; chunk++) function(context, chunk, 0);
       return;
     }
     if (threads_.empty()) start();
-    context_ = context;
-    function_ = function;
-    chunks_ = chunks;
-    next_.store(0, std::memory_order_relaxed);
-    working_.store(int(threads_.size()), std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_seq_cst);
+    // The ticket is closed: no worker takes anything until the new job is complete and the ticket opened.
+    context_.store(context, std::memory_order_relaxed);
+    function_.store(function, std::memory_order_relaxed);
+    chunks_.store(chunks, std::memory_order_release);  // after the closing of the ticket
+    done_.store(0, std::memory_order_relaxed);
+    const uint64_t job = next_job();
+    ticket_.store(job, std::memory_order_seq_cst);
     if (sleeping_.load(std::memory_order_seq_cst) > 0) {
       { const std::lock_guard<std::mutex> lock(sleep_); }
       wake_.notify_all();
@@ -84,10 +85,12 @@ class Pool {
     inside_ = true;
     work(0);
     inside_ = false;
-    for (int spins = 0; working_.load(std::memory_order_acquire) > 0; spins++) {
+    // Only those are waited for that have begun a chunk: a worker whose core another process holds keeps nobody waiting.
+    for (int spins = 0; done_.load(std::memory_order_acquire) < chunks; spins++) {
       if (spins < SPINS) pause();
-      else std::this_thread::yield();  // another process may hold the core that a worker needs
+      else std::this_thread::yield();
     }
+    ticket_.store(job | CLOSED, std::memory_order_relaxed);
   }
 
   // In the child of a fork the workers are gone: forget them, start anew when needed.
@@ -99,47 +102,60 @@ class Pool {
     new (&wake_) std::condition_variable();
     sleeping_ = 0;
     inside_ = false;
+    ticket_ = next_job() | CLOSED;
   }
 
  private:
+  // A ticket: the number of the job in the upper half, the next chunk in the lower; CLOSED there means that no job is open.
+  static constexpr uint64_t CLOSED = 0xffffffff;
+  static uint64_t job_of(uint64_t ticket) { return ticket & ~CLOSED; }
+  uint64_t next_job() const { return job_of(ticket_.load(std::memory_order_relaxed)) + CLOSED + 1; }
+
   void start() {
     stopping_ = false;
-    const uint32_t seen = generation_.load();
+    const uint64_t seen = job_of(ticket_.load());
     for (int worker = 1; worker < size(); worker++) threads_.emplace_back([this, worker, seen] { loop(worker, seen); });
   }
 
   void stop() {
     if (threads_.empty()) return;
     stopping_ = true;
-    generation_.fetch_add(1);
+    ticket_.store(next_job() | CLOSED);
     { const std::lock_guard<std::mutex> lock(sleep_); }
     wake_.notify_all();
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
   }
 
-  void loop(int worker, uint32_t seen) {
+  void loop(int worker, uint64_t seen) {
     inside_ = true;
     for (;;) {
-      for (int spins = 0; spins < SPINS && generation_.load(std::memory_order_acquire) == seen; spins++) pause();
-      if (generation_.load(std::memory_order_acquire) == seen) {
+      for (int spins = 0; spins < SPINS && job_of(ticket_.load(std::memory_order_acquire)) == seen; spins++) pause();
+      if (job_of(ticket_.load(std::memory_order_acquire)) == seen) {
         std::unique_lock<std::mutex> lock(sleep_);
         sleeping_.fetch_add(1, std::memory_order_seq_cst);
-        wake_.wait(lock, [&] { return generation_.load(std::memory_order_seq_cst) != seen; });
+        wake_.wait(lock, [&] { return job_of(ticket_.load(std::memory_order_seq_cst)) != seen; });
         sleeping_.fetch_sub(1, std::memory_order_relaxed);
       }
-      seen++;
+      seen = job_of(ticket_.load(std::memory_order_acquire));
       if (stopping_) return;
       work(worker);
-      working_.fetch_sub(1, std::memory_order_release);
     }
   }
 
+  // Takes chunks of the open job for as long as there are any. What is read of the job belongs to the ticket if the
+  // ticket is still the same when the next chunk is taken from it: a new job has another number.
   void work(int worker) {
+    uint64_t ticket = ticket_.load(std::memory_order_acquire);
     for (;;) {
-      const int64_t chunk = next_.fetch_add(1, std::memory_order_relaxed);
-      if (chunk >= chunks_) return;
-      function_(context_, chunk, worker);
+      const int64_t chunk = int64_t(ticket & CLOSED);
+      if (chunk >= chunks_.load(std::memory_order_acquire)) return;
+      void* const context = context_.load(std::memory_order_relaxed);
+      const detail::ChunkFunction function = function_.load(std::memory_order_relaxed);
+      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      function(context, chunk, worker);
+      done_.fetch_add(1, std::memory_order_release);
+      ticket = ticket_.load(std::memory_order_acquire);
     }
   }
 
@@ -148,13 +164,12 @@ class Pool {
   std::vector<std::thread> threads_;
   std::mutex busy_, sleep_;
   std::condition_variable wake_;
-  std::atomic<uint32_t> generation_{0};
-  std::atomic<int> sleeping_{0}, working_{0};
+  std::atomic<uint64_t> ticket_{CLOSED};
+  std::atomic<int64_t> chunks_{0}, done_{0};
+  std::atomic<void*> context_{nullptr};
+  std::atomic<detail::ChunkFunction> function_{nullptr};
+  std::atomic<int> sleeping_{0};
   std::atomic<bool> stopping_{false};
-  std::atomic<int64_t> next_{0};
-  int64_t chunks_ = 0;
-  void* context_ = nullptr;
-  detail::ChunkFunction function_ = nullptr;
 };
 thread_local bool Pool::inside_ = false;
 
