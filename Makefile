@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 PYTHON_FILES = src tests tools benchmarks
 SOURCES = $(shell find cpp src -type f -not -name '*.so' -not -name '*.pyc') pyproject.toml CMakeLists.txt
 
-.PHONY: demo test lint fuzz bench build dev sanitize conformance clean
+.PHONY: demo test lint fuzz bench build dev sanitize kernels arm conformance clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/cool train digits
@@ -38,6 +38,15 @@ conformance: $(VENV)/installed-test
 # The kernel tests with the address and undefined-behaviour sanitizers in the engine.
 sanitize: $(VENV)/installed-test
 	tools/sanitize.sh $(BIN)/python
+
+# The kernel tests' problems, run by a program without Python: here, on older processors and on ARM, which are emulated.
+kernels: build/cases.bin
+	tools/run_cases.sh here build/cases.bin
+arm: build/cases.bin
+	tools/run_cases.sh arm build/cases.bin
+
+build/cases.bin: $(VENV)/installed-test $(wildcard tests/*.py)
+	mkdir -p build && $(BIN)/python tests/kernel_cases.py $@
 
 clean:
 	rm -rf build dist $(VENV)
