@@ -15,6 +15,8 @@ VERBS = {
     "train": "train a network on a folder of pictures or a named data set",
     "eval": "measure a trained network on pictures with known classes",
     "predict": "say what is in pictures",
+    "style": "paint photographs like a picture",
+    "style-train": "teach a network to paint like a picture, in one pass",
     "summary": "show the layers of a network: shapes, parameters, work, memory, receptive field",
     "export": "write a network as an ONNX file for other programs",
     "plan": "say how much memory and time a run or a training step will take",
@@ -110,7 +112,7 @@ def _overview() -> str:
         "Cool Neural Networks: train, look inside and ship convolutional networks.",
         "",
     ]
-    lines += [f"  {verb:9} {what}" for verb, what in VERBS.items()]
+    lines += [f"  {verb:11} {what}" for verb, what in VERBS.items()]
     return "\n".join([*lines, "", "  --version  print the version", "", _EXAMPLES])
 
 
@@ -143,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, words: list[str]) -> int:
     try:
-        module = importlib.import_module(f"{__name__}.{verb}")
+        module = importlib.import_module(f"{__name__}.{verb.replace('-', '_')}")
         status = module.main(words)
         sys.stdout.flush()  # so that a closed pipe is met here
         return int(status or 0)

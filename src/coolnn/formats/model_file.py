@@ -49,10 +49,12 @@ def save(
     labels: Sequence[str] = (),
     preprocessing: Preprocessing | None = None,
     metrics: Mapping[str, float] | None = None,
+    half: bool = False,
 ) -> None:
     """Writes a network as a model file, atomically.
 
-    Takes a `Model`, or a network with labels (the classes' names in order), preprocessing and metrics beside it. Raises
+    Takes a `Model`, or a network with labels (the classes' names in order), preprocessing and metrics beside it. half:
+    weights of float32 are written as float16, half as large; loading makes them float32 again. Raises
     ArchitectureError for a network whose architecture is code of the user's own, OSError if the disk is full.
 
     >>> import coolnn as cool, tempfile, os
@@ -76,6 +78,8 @@ def save(
     }
     state = {name: tensor.numpy() for name, tensor in model.net.state_dict().items()}
     _check_rebuilds(model.net, description, state)
+    if half:
+        state = {name: a.astype(np.float16) if a.dtype == np.float32 else a for name, a in state.items()}
     tensors.write(path, state, header)
 
 

@@ -180,47 +180,48 @@ class CompiledStep:
 
 
 class CompiledGradient:
-    """A function of a tensor and its gradient for that tensor, by one call: `value, gradient = run(x)`.
+    """A function of tensors and its gradient for the first of them, by one call: `value, gradient = run(x)`.
 
-    Weights are constant, as in `Compiled`: nothing of their gradients is computed.
+    Weights are constant, as in `Compiled`: nothing of their gradients is computed. What changes from run to run is
+    given beside x: `run(x, *others)`.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor | Sequence[Tensor]], arena: Arena | None = None) -> None:
+    def __init__(self, function: Callable[..., Tensor | Sequence[Tensor]], arena: Arena | None = None) -> None:
         self.function = function
         self._programs = _Kept()
         self._arena = arena or Arena()
 
-    def program(self, spec: Spec) -> Program:
-        """The program for inputs of this shape and type."""
-        return self._programs.get(spec, lambda: self.make(spec))
+    def program(self, *specs: Spec) -> Program:
+        """The program for inputs of these shapes and types."""
+        return self._programs.get(specs, lambda: self.make(*specs))
 
-    def make(self, spec: Spec, planned: bool = False) -> Program:
+    def make(self, *specs: Spec, planned: bool = False) -> Program:
         """A new program, not kept; one that is only `planned` cannot run, and so needs no weights."""
 
-        def value_and_gradient(x: Tensor) -> Sequence[Tensor]:
-            found = self.function(x)
+        def value_and_gradient(x: Tensor, *others: Tensor) -> Sequence[Tensor]:
+            found = self.function(x, *others)
             values = [found] if isinstance(found, Tensor) else list(found)
             if values[0].size != 1:
                 raise ValueError(f"only one number has a gradient, the function gives {values[0].spec}; sum it up")
             return [autograd.grad(values[0], x)[0], *values]  # type: ignore[list-item]  # x takes part, or that raises
 
-        x = Tensor(None, spec)
-        x.requires_grad = True
-        return Program(trace(value_and_gradient, [x], planned), self._arena, constant_weights=True)
+        inputs = [Tensor(None, spec) for spec in specs]
+        inputs[0].requires_grad = True
+        return Program(trace(value_and_gradient, inputs, planned), self._arena, constant_weights=True)
 
-    def __call__(self, x: Any) -> tuple[Tensor, ...]:
-        x = _as_tensor(x)
-        gradient, value, *others = self.program(x.spec).run([x])
+    def __call__(self, *inputs: Any) -> tuple[Tensor, ...]:
+        tensors = [_as_tensor(x) for x in inputs]
+        gradient, value, *others = self.program(*[x.spec for x in tensors]).run(tensors)
         return value, gradient, *others
 
     def refresh(self) -> None:
         """To be called after weights were changed in a way that the engine does not see: through `numpy()` views."""
         self._programs.clear()
 
-    def dump(self, x: Any) -> str:
-        """Every step with algorithm, shape, bytes, milliseconds, speed and share of peak, from one run on `x`."""
-        x = _as_tensor(x)
-        return table(self.program(x.spec).profile([x]))
+    def dump(self, *inputs: Any) -> str:
+        """Every step with algorithm, shape, bytes, milliseconds, speed and share of peak, from one run."""
+        tensors = [_as_tensor(x) for x in inputs]
+        return table(self.program(*[x.spec for x in tensors]).profile(tensors))
 
 
 def compile(net: nn.Module, input_shape: Sequence[int] | None = None) -> Compiled:
@@ -237,11 +238,12 @@ def compile(net: nn.Module, input_shape: Sequence[int] | None = None) -> Compile
     return compiled
 
 
-def compile_gradient(function: Callable[[Tensor], Tensor | Sequence[Tensor]]) -> CompiledGradient:
-    """Makes a function of one tensor ready to run together with its gradient for that tensor, weights being constant.
+def compile_gradient(function: Callable[..., Tensor | Sequence[Tensor]]) -> CompiledGradient:
+    """Makes a function ready to run together with its gradient for its first tensor, weights being constant.
 
     The function gives one number, or several tensors of which the first is one number; `run(x)` gives that number, its
-    gradient (of the shape of x), and the other tensors. Raises ValueError, when first called, for more than one number.
+    gradient (of the shape of x), and the other tensors. A function of several tensors is run as `run(x, *others)`.
+    Raises ValueError, when first called, for more than one number.
 
     >>> import coolnn as cool
     >>> run = cool.compile_gradient(lambda x: (x * x).sum())
