@@ -3,6 +3,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "cores.h"
 #include "isa.h"
 #include "kernel.h"
 #include "memory.h"
@@ -250,6 +251,8 @@ NB_MODULE(_core, m) {
         nb::arg("value"));
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, nb::arg("n"));
+  m.attr("MAX_THREADS") = MAX_THREADS;
+  m.def("container_cores", &container_cores, nb::arg("root") = "");
   m.def("measure_fma_peak", &measure_fma_peak, nb::arg("seconds"), nb::call_guard<nb::gil_scoped_release>());
   m.def("measure_fork_join", &measure_fork_join, nb::call_guard<nb::gil_scoped_release>());
   m.def("memory_in_use", &pool_in_use);

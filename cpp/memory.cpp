@@ -1,5 +1,6 @@
 #include "memory.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <cstdint>
@@ -58,6 +59,10 @@ class MemoryPool {
     const std::lock_guard<std::mutex> lock(mutex_);
     trim_locked(0);
   }
+
+  // Held while the process forks, so that no other thread is at work in here and the child finds all in order.
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
 
   size_t in_use() noexcept { return read(in_use_); }
   size_t peak() noexcept { return read(peak_); }
@@ -120,7 +125,10 @@ class MemoryPool {
 };
 
 MemoryPool& memory() {
-  static MemoryPool* instance = new MemoryPool;  // never destroyed: tensors may be freed during exit
+  static MemoryPool* instance = [] {
+    pthread_atfork([] { memory().lock(); }, [] { memory().unlock(); }, [] { memory().unlock(); });
+    return new MemoryPool;  // never destroyed: tensors may be freed during exit
+  }();
   return *instance;
 }
 

@@ -1,16 +1,18 @@
 #include "parallel.h"
 
 #include <pthread.h>
-#include <sched.h>
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
-#include <fstream>
 #include <mutex>
+#include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "cores.h"
 
 namespace coolnn {
 namespace {
@@ -27,29 +29,14 @@ inline void pause() {
 #endif
 }
 
-// Processor time that a container may use, as a number of cores (control groups, version 2); 0 if unlimited.
-int container_limit() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
-  const double cores = std::atof(quota.c_str()) / period;
-  return cores < 1 ? 1 : int(cores);
-}
-
+// COOLNN_THREADS if it is a number of threads (of what is none Python warns), else all cores that may be used.
 int default_threads() {
   if (const char* text = std::getenv("COOLNN_THREADS")) {
-    const int n = std::atoi(text);
-    if (n > 0) return n;
+    char* end = nullptr;
+    const long n = std::strtol(text, &end, 10);
+    if (*text >= '0' && *text <= '9' && *end == '\0' && n >= 1 && n <= MAX_THREADS) return int(n);
   }
-  int n = int(std::thread::hardware_concurrency());
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
-#endif
-  const int limit = container_limit();
-  if (limit > 0 && limit < n) n = limit;
-  return n < 1 ? 1 : n;
+  return usable_cores();
 }
 
 class Pool {
@@ -114,7 +101,11 @@ class Pool {
   void start() {
     stopping_ = false;
     const uint64_t seen = job_of(ticket_.load());
-    for (int worker = 1; worker < size(); worker++) threads_.emplace_back([this, worker, seen] { loop(worker, seen); });
+    try {
+      for (int worker = 1; worker < size(); worker++) threads_.emplace_back([this, worker, seen] { loop(worker, seen); });
+    } catch (const std::system_error&) {
+      // The system gives no more threads: those that there are do the work.
+    }
   }
 
   void stop() {
@@ -186,7 +177,12 @@ Pool& pool() {
 }  // namespace
 
 int num_threads() { return pool().size(); }
-void set_num_threads(int n) { pool().resize(n); }
+void set_num_threads(int n) {
+  if (n < 0 || n > MAX_THREADS)
+    throw std::invalid_argument("the number of threads must be 0 (all cores) to " + std::to_string(MAX_THREADS) +
+                                ", not " + std::to_string(n));
+  pool().resize(n);
+}
 
 void detail::parallel_chunks(int64_t chunks, void* context, ChunkFunction function) {
   pool().run(chunks, context, function);

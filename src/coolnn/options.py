@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import operator
+import os
+import warnings
 from collections.abc import Iterator
 
 from . import _core, autograd
@@ -44,11 +47,17 @@ def options(*, isa: str | None = None, winograd: bool | None = None, threads: in
 def set_num_threads(n: int) -> None:
     """Sets how many threads work at most; 0 means all cores that this process may use.
 
+    Raises TypeError for what is no whole number, ValueError below 0 and above 1024.
+
     >>> import coolnn as cool
     >>> cool.set_num_threads(0)
     """
-    if n < 0:
-        raise ValueError(f"the number of threads must be 0 or more, not {n}")
+    try:
+        n = operator.index(n)
+    except TypeError:
+        raise TypeError(f"the number of threads must be a whole number, not {n!r}") from None
+    if not 0 <= n <= _core.MAX_THREADS:
+        raise ValueError(f"the number of threads must be 0 (all cores) to {_core.MAX_THREADS}, not {n}")
     _core.set_num_threads(n)
     autograd.clear_kernel_cache()  # kernels have scratch memory for the threads that they were prepared for
 
@@ -61,3 +70,19 @@ def get_num_threads() -> int:
     True
     """
     return _core.num_threads()
+
+
+def check_environment() -> None:
+    """Warns of a COOLNN_THREADS that names no number of threads; the engine then takes all cores, as for 0."""
+    text = os.environ.get("COOLNN_THREADS", "")
+    number = text.isascii() and text.isdigit() and len(text) < 10
+    if text and not (number and int(text) <= _core.MAX_THREADS):
+        warnings.warn(
+            f"COOLNN_THREADS={text!r} is no number of threads from 1 to {_core.MAX_THREADS} (0: all cores), so all "
+            f"{_core.num_threads()} cores that this process may use are taken; correct or unset it",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+check_environment()
