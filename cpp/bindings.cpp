@@ -59,16 +59,29 @@ int buffer_get(PyObject* self, Py_buffer* view, int flags) {
 }
 PyType_Slot buffer_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(buffer_get)}, {0, nullptr}};
 
+// A number that the engine can hold; Python's whole numbers have no end.
+int64_t to_int64(nb::handle value, const std::string& what) {
+  int64_t number = 0;
+  if (nb::try_cast<int64_t>(value, number)) return number;
+  throw nb::value_error((what + ": " + nb::cast<std::string>(nb::str(value)) + " is no number below 2^63").c_str());
+}
+
+std::vector<int64_t> to_int64s(const nb::tuple& items, const std::string& what) {
+  std::vector<int64_t> numbers;
+  for (nb::handle item : items) numbers.push_back(to_int64(item, what));
+  return numbers;
+}
+
 Attribute to_attribute(nb::handle value, const std::string& name) {
   if (nb::isinstance<nb::bool_>(value)) return int64_t(nb::cast<bool>(value));
-  if (nb::isinstance<nb::int_>(value)) return nb::cast<int64_t>(value);
+  if (nb::isinstance<nb::int_>(value)) return to_int64(value, "attribute " + name);
   if (nb::isinstance<nb::float_>(value)) return nb::cast<double>(value);
   if (nb::isinstance<nb::str>(value)) return nb::cast<std::string>(value);
   if (nb::isinstance<nb::tuple>(value)) {
     const nb::tuple items = nb::cast<nb::tuple>(value);
     for (nb::handle item : items)
       if (nb::isinstance<nb::float_>(item)) return nb::cast<std::vector<double>>(value);
-    return nb::cast<std::vector<int64_t>>(value);
+    return to_int64s(items, "attribute " + name);
   }
   throw nb::type_error(("attribute " + name + ": a kernel takes bool, int, float, str or a tuple of numbers").c_str());
 }
@@ -77,7 +90,7 @@ Attribute to_attribute(nb::handle value, const std::string& name) {
 Spec to_spec(nb::handle value) {
   if (value.is_none()) return Spec();
   const nb::tuple pair = nb::cast<nb::tuple>(value);
-  return Spec(DType(nb::cast<int>(pair[0])), nb::cast<std::vector<int64_t>>(pair[1]));
+  return Spec(DType(nb::cast<int>(pair[0])), to_int64s(nb::cast<nb::tuple>(pair[1]), "a length of a tensor"));
 }
 
 // A kernel with what is needed to call it from Python.

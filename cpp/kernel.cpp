@@ -16,8 +16,27 @@ size_t dtype_bytes(DType dtype) {
   return 0;
 }
 
+namespace {
+// Lengths of 0 count as 1: strides must not overflow either.
+void check_size(DType dtype, const std::vector<int64_t>& shape) {
+  int64_t room = MAX_BYTES / int64_t(dtype_bytes(dtype) > 0 ? dtype_bytes(dtype) : 1);
+  bool fits = true, negative = false;
+  std::string text;
+  for (const int64_t n : shape) {
+    negative = negative || n < 0;
+    room /= n > 1 ? n : 1;
+    fits = fits && room > 0;
+    text += (text.empty() ? "" : ", ") + std::to_string(n);
+  }
+  if (negative) throw std::invalid_argument("a tensor cannot have the shape (" + text + "): a length is negative");
+  if (!fits) throw std::invalid_argument("a tensor of shape (" + text + ") is larger than any memory; make it smaller");
+}
+}  // namespace
+
 Spec::Spec(DType dtype_, const std::vector<int64_t>& shape_) : dtype(dtype_), rank(int(shape_.size())) {
-  if (rank > MAX_RANK) throw std::invalid_argument("a tensor has at most 8 axes");
+  if (shape_.size() > size_t(MAX_RANK))
+    throw std::invalid_argument("a tensor has at most 8 axes, not " + std::to_string(shape_.size()));
+  check_size(dtype, shape_);
   for (int i = 0; i < rank; i++) shape[i] = shape_[size_t(i)];
   int order[MAX_RANK];  // slowest axis first
   for (int i = 0; i < rank; i++) order[i] = i;

@@ -11,6 +11,7 @@
 namespace coolnn {
 
 constexpr int MAX_RANK = 8;
+constexpr int64_t MAX_BYTES = int64_t(1) << 47;  // of a tensor: all that processors can address, and no sum overflows
 
 enum class DType : int { f32 = 0, f64 = 1, i64 = 2, i32 = 3, u8 = 4, boolean = 5 };
 size_t dtype_bytes(DType dtype);
@@ -25,6 +26,7 @@ struct Spec {
   int64_t stride[MAX_RANK] = {};
 
   Spec() = default;
+  // Throws std::invalid_argument for more than MAX_RANK axes, a negative length, or more than MAX_BYTES.
   Spec(DType dtype, const std::vector<int64_t>& shape);
   bool present() const { return rank >= 0; }
   int64_t elements() const;

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -15,6 +16,7 @@ namespace coolnn {
 namespace {
 
 constexpr size_t HUGE_PAGE = size_t(2) << 20;
+constexpr size_t MOST = size_t(1) << 48;  // beyond what processors address; below, no rounding of sizes overflows
 constexpr size_t LARGE = size_t(1) << 20;  // from here on, blocks are whole huge pages where the system has them
 
 // Sizes are rounded so that blocks of nearly the same size serve each other: powers of two in eight steps.
@@ -26,9 +28,23 @@ size_t size_class(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+// Says how much there was no memory for; Python shows the text.
+class OutOfMemory final : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(size_t bytes) {
+    std::snprintf(text_, sizeof text_, "there is no memory for another %.1f MiB; use a smaller batch or picture",
+                  double(bytes) / (1 << 20));
+  }
+  const char* what() const noexcept override { return text_; }
+
+ private:
+  char text_[100];
+};
+
 class MemoryPool {
  public:
   void* allocate(size_t bytes) {
+    if (bytes > MOST) throw OutOfMemory(bytes);
     size_t size = size_class(bytes);
     const std::lock_guard<std::mutex> lock(mutex_);
     void* block = take(size);
@@ -101,7 +117,7 @@ class MemoryPool {
       trim_locked(0);
       block = std::aligned_alloc(64, size);
     }
-    if (block == nullptr) throw std::bad_alloc();
+    if (block == nullptr) throw OutOfMemory(size);
 #if defined(MADV_HUGEPAGE)
     if (size >= HUGE_PAGE) madvise(block, size, MADV_HUGEPAGE);  // a hint: failure costs only speed
 #endif
@@ -138,7 +154,7 @@ MemoryPool& memory() {
 // Exact sizes and no reuse, so that the sanitizer sees every step beyond the end of a tensor.
 void* pool_allocate(size_t bytes) {
   void* block = nullptr;
-  if (posix_memalign(&block, 64, bytes > 0 ? bytes : 1) != 0) throw std::bad_alloc();
+  if (bytes > MOST || posix_memalign(&block, 64, bytes > 0 ? bytes : 1) != 0) throw OutOfMemory(bytes);
   return block;
 }
 void pool_free(void* block) noexcept { std::free(block); }

@@ -65,6 +65,8 @@ def _labels(name: str, scores: Tensor, target: Tensor, weight: Tensor | None, ig
     if not scores.ndim:
         raise ValueError(f"{name}: scores must be (C), (N, C) or (N, C, ...), not a single number")
     classes = scores.shape[0 if scores.ndim == 1 else 1]
+    if classes == 0:
+        raise ValueError(f"{name}: scores of shape {scores.shape} have no classes; one at least is needed")
     wanted = () if scores.ndim == 1 else (scores.shape[0], *scores.shape[2:])
     if target.shape != wanted:
         raise ValueError(
