@@ -2,8 +2,9 @@
 # Builds the program that runs the kernel tests' problems without Python, and runs it.
 # Usage: tools/run_cases.sh here|arm FILE  (FILE: written by tests/kernel_cases.py)
 #
-# here: on this processor and, on x86-64 with qemu-user installed, on emulated ones without AVX-512 and without AVX:
-#       nothing but the kernels of an instruction set may hold its instructions. arm: as an AArch64 program under qemu.
+# here: on this processor, with all of its instruction sets, and, on x86-64 with qemu-user installed, on an emulated one
+#       without AVX: nothing but the kernels of an instruction set may hold its instructions. (AVX2 is not emulated: the
+#       emulator's masked loads touch memory behind the mask, which processors do not, and so end at a guard page.) arm: as an AArch64 program under qemu.
 set -euo pipefail
 case=$1 file=$(realpath "$2")
 cd "$(dirname "$0")/.."
@@ -36,6 +37,4 @@ if find "$build" -path '*/kernels_*' -name '*.o' -exec nm -C {} + | grep ' [VWu]
 fi
 if command -v qemu-x86_64 >/dev/null; then
   qemu-x86_64 -cpu Nehalem "$build/run_cases" "$file" 1 baseline
-  # without what the emulator would warn about
-  qemu-x86_64 -cpu Haswell,-hle,-rtm,-invpcid,-pcid,-x2apic,-tsc-deadline "$build/run_cases" "$file" 1 avx2
 fi
