@@ -4,7 +4,8 @@
 #
 # here: on this processor, with all of its instruction sets, and, on x86-64 with qemu-user installed, on an emulated one
 #       without AVX: nothing but the kernels of an instruction set may hold its instructions. (AVX2 is not emulated: the
-#       emulator's masked loads touch memory behind the mask, which processors do not, and so end at a guard page.) arm: as an AArch64 program under qemu.
+#       emulator's masked loads touch memory behind the mask, which processors do not, and so end at a guard page.)
+# arm: as an AArch64 program under qemu.
 set -euo pipefail
 case=$1 file=$(realpath "$2")
 cd "$(dirname "$0")/.."
