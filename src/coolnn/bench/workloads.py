@@ -20,8 +20,9 @@ from .peers import Array, Setting
 from .timing import Timing, interleave
 
 EPOCH_PICTURES = 60_000  # MNIST's
-#: Through many layers of float32 with ReLUs that may flip, gradients agree to about three digits.
-GRADIENTS = 1e-2
+#: A relu or a maximum near a tie may go the other way, and gradients with it: PyTorch's own float32 gradients of VGG19
+#: are 1e-2 of the largest away from float64 ones.
+GRADIENTS = 5e-2
 
 
 @dataclass(frozen=True)
