@@ -7,6 +7,7 @@
 #include "conv_taps.h"
 #include "gemm.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -17,8 +18,6 @@ constexpr int64_t BAND_FLOATS = 1 << 17;                // of a band in lanes: i
 constexpr int64_t MOST_DEPTH_FLOATS = 1 << 13;          // of a patch in lanes: it stays in the first-level cache
 constexpr int64_t GRADIENT_FLOATS = 1 << 12;            // of the gradients that are summed at a time, likewise
 constexpr int64_t LEAST_PIXELS = 24;
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // A tensor of pictures.
 struct Pictures {
@@ -87,14 +86,14 @@ struct LaneCut {
   int64_t pictures, lanes, groups, lines, bands;
 
   LaneCut(const ConvShape& s, const LaneGeometry& g) : pictures(s.n), lanes(isa().vector_floats) {
-    groups = divide_up(s.n, lanes);
+    groups = ceil_div(s.n, lanes);
     const int64_t line_floats =
         lanes * (g.target.w * g.target.c + g.lane_width * g.source.c * g.source_step_h / g.target_step_h);
-    const int64_t by_memory = divide_up(g.target.h * std::max<int64_t>(line_floats, 1), BAND_FLOATS);
-    const int64_t by_work = std::min(divide_up(CHUNKS_WANTED, std::max<int64_t>(groups, 1)),
+    const int64_t by_memory = ceil_div(g.target.h * std::max<int64_t>(line_floats, 1), BAND_FLOATS);
+    const int64_t by_work = std::min(ceil_div(CHUNKS_WANTED, std::max<int64_t>(groups, 1)),
                                      s.macs() / LEAST_WORK / std::max<int64_t>(groups, 1));
-    lines = std::max<int64_t>(1, divide_up(g.target.h, std::max<int64_t>({1, by_memory, by_work})));
-    bands = divide_up(g.target.h, lines);
+    lines = std::max<int64_t>(1, ceil_div(g.target.h, std::max<int64_t>({1, by_memory, by_work})));
+    bands = ceil_div(g.target.h, lines);
   }
   int64_t chunks() const { return groups * bands; }
 };
@@ -182,8 +181,8 @@ class LaneConvolution final : public Kernel {
         geometry_(s, pass),
         cut_(s, geometry_),
         table_(isa().conv.batch_lanes) {
-    const int64_t blocks = std::max<int64_t>(1, divide_up(geometry_.target.c, table_.most_outputs));
-    height_ = std::max<int64_t>(1, divide_up(geometry_.target.c, blocks));
+    const int64_t blocks = std::max<int64_t>(1, ceil_div(geometry_.target.c, table_.most_outputs));
+    height_ = std::max<int64_t>(1, ceil_div(geometry_.target.c, blocks));
     for (const InputPhase& phase : geometry_.phases) depths_.push_back(depth_offsets(cut_, geometry_, phase));
     workspace_bytes = size_t(s.kh * s.kw * s.ic * s.oc) * sizeof(float);
   }

@@ -7,6 +7,7 @@
 #include "conv_taps.h"
 #include "gemm.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -16,7 +17,6 @@ constexpr int64_t LEAST_WORK = 1 << 17;   // multiply-adds that are worth a chun
 constexpr size_t STREAMED = 8 << 20;      // bytes: larger outputs would leave the caches anyway
 constexpr int64_t BAND_FLOATS = 1 << 16;  // of the copied lines: a part of the second-level cache
 
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t logarithm(int64_t n) {
   int64_t log = 0;
   while (int64_t(1) << log < n) log++;
@@ -35,8 +35,8 @@ int64_t line_width(const ConvShape& s) { return (s.ow - 1) * s.sw + (s.kw - 1) *
 // Output lines in a band.
 int64_t band_lines(const ConvShape& s) {
   const int64_t pictures = std::max<int64_t>(s.n, 1);
-  const int64_t bands = std::clamp<int64_t>(s.macs() / LEAST_WORK / pictures, 1, divide_up(CHUNKS_WANTED, pictures));
-  return std::max<int64_t>(1, std::min(divide_up(s.oh, bands), BAND_FLOATS / (line_width(s) * s.ic * s.sh)));
+  const int64_t bands = std::clamp<int64_t>(s.macs() / LEAST_WORK / pictures, 1, ceil_div(CHUNKS_WANTED, pictures));
+  return std::max<int64_t>(1, std::min(ceil_div(s.oh, bands), BAND_FLOATS / (line_width(s) * s.ic * s.sh)));
 }
 
 // The input gradient without stride: a convolution of the output gradient with the filters turned over.
@@ -56,7 +56,7 @@ class Direct final : public Kernel {
     block_ = shared_ ? isa().vector_floats : gemm_.tile_columns;
     width_ = line_width(s);
     lines_ = band_lines(s);
-    bands_ = divide_up(s.oh, lines_);
+    bands_ = ceil_div(s.oh, lines_);
     // Beside each other the taps of a line are one run, if a patch takes all of a pixel's channels.
     for (int64_t ky = 0; ky < s.kh; ky++)
       for (int64_t kx = 0; kx < s.kw; kx++) {
@@ -84,7 +84,7 @@ class Direct final : public Kernel {
   // Where groups share vectors, all of them count as one.
   int64_t groups() const { return shared_ ? 1 : shape_.groups; }
   int64_t group_floats() const {
-    return steps_ * divide_up(shape_.oc / groups(), gemm_.tile_columns) * gemm_.tile_columns;
+    return steps_ * ceil_div(shape_.oc / groups(), gemm_.tile_columns) * gemm_.tile_columns;
   }
 
   void pack_weights(const float* from, float* to) const {
@@ -186,7 +186,7 @@ double forward_cost(const ConvShape& s) {
   const double vectors = shared ? std::ceil(s.oc / lanes) : s.groups * std::ceil(s.group_oc() / lanes);
   const double taps = double(s.kh) * s.kw, runs = s.groups == 1 && s.dw == 1 ? double(s.kh) : taps;
   const double work = taps * s.group_ic() / (shared ? PART_SHARED : PART_OF_PEAK) + (runs * RUN_CYCLES + END_CYCLES) / 4;
-  const double bands = double(s.n) * divide_up(s.oh, band_lines(s)), weights = double(s.oc) * s.group_ic() * taps;
+  const double bands = double(s.n) * ceil_div(s.oh, band_lines(s)), weights = double(s.oc) * s.group_ic() * taps;
   return pixels * vectors * lanes * work + COPY * double(s.n) * s.ih * s.iw * s.ic + READ * bands * weights;
 }
 

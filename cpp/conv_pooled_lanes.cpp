@@ -8,14 +8,13 @@
 #include "gemm.h"
 #include "isa.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
 
 constexpr int64_t FORWARD_CHUNKS = 8, BACKWARD_CHUNKS = 4;  // wanted; each of the latter has sums that are joined
 constexpr int64_t MOST_FLOATS = 1 << 18;  // of a chunk in lanes: it stays in the second-level cache
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 struct Rows {
   int64_t begin, end;
@@ -56,9 +55,9 @@ class PooledLanesForward final : public Kernel {
   PooledLanesForward(const ConvShape& shape, bool indices)
       : c_(shape), rows_(shape.oh / 2), columns_(shape.ow / 2), lanes_(isa().vector_floats), indices_(indices),
         table_(isa().conv.pooled_lanes), turn_(isa().conv.batch_lanes) {
-    groups_ = divide_up(c_.n, lanes_);
+    groups_ = ceil_div(c_.n, lanes_);
     bands_ = std::clamp<int64_t>(FORWARD_CHUNKS / groups_, 1, rows_);
-    height_ = divide_up(c_.oc, divide_up(c_.oc, table_.most_outputs));
+    height_ = ceil_div(c_.oc, ceil_div(c_.oc, table_.most_outputs));
     for (int64_t ky = 0; ky < c_.kh; ky++)
       for (int64_t i = 0; i < c_.kw * c_.ic; i++) depth_.push_back((ky * x_width(c_, columns_) * c_.ic + i) * lanes_);
     workspace_bytes = size_t(c_.oc) * depth_.size() * sizeof(float);
@@ -119,12 +118,12 @@ class PooledLanesBackward final : public Kernel {
   explicit PooledLanesBackward(const ConvBackwardShape& shape)
       : s_(shape), c_(shape.conv), lanes_(isa().vector_floats), table_(isa().conv.pooled_lanes),
         turn_(isa().conv.batch_lanes), sum_(isa().gemm.sum_partials) {
-    groups_ = divide_up(c_.n, lanes_);
+    groups_ = ceil_div(c_.n, lanes_);
     bands_ = std::clamp<int64_t>(BACKWARD_CHUNKS / groups_, 1, s_.gh);
-    blocks_h_ = std::max(s_.gh + c_.kh / 2, divide_up(c_.pt + c_.ih, 2));
-    blocks_w_ = std::max(s_.gw + c_.kw / 2, divide_up(c_.pl + c_.iw, 2));
+    blocks_h_ = std::max(s_.gh + c_.kh / 2, ceil_div(c_.pt + c_.ih, 2));
+    blocks_w_ = std::max(s_.gw + c_.kw / 2, ceil_div(c_.pl + c_.iw, 2));
     filters_.outputs = c_.oc, filters_.kh = c_.kh, filters_.kw = c_.kw, filters_.inputs = c_.ic;
-    filters_.channels = divide_up(c_.ic, divide_up(c_.ic, table_.most_channels));
+    filters_.channels = ceil_div(c_.ic, ceil_div(c_.ic, table_.most_channels));
     workspace_bytes = size_t(filter_floats() + groups_ * bands_ * partial_floats()) * sizeof(float);
     algorithm = "pooled_lanes";
   }

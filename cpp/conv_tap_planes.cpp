@@ -7,6 +7,7 @@
 #include "conv_taps.h"
 #include "gemm.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -14,18 +15,16 @@ namespace {
 constexpr int64_t CHUNKS_WANTED = 20;
 constexpr int64_t LEAST_LINES = 8;  // of a band, for each line of a kernel: neighbouring bands repeat a kernel's lines
 
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 class TapPlanes final : public Kernel {
  public:
   explicit TapPlanes(const ConvShape& s)
       : shape_(s), gemm_(isa().gemm), add_(isa().conv.add), taps_(output_taps(s)), planes_(s.kh * s.kw * s.ic) {
-    panels_ = divide_up(planes_, gemm_.tile_rows);
-    const int64_t wanted = divide_up(CHUNKS_WANTED, std::max<int64_t>(s.n, 1));
+    panels_ = ceil_div(planes_, gemm_.tile_rows);
+    const int64_t wanted = ceil_div(CHUNKS_WANTED, std::max<int64_t>(s.n, 1));
     const int64_t bands = std::max<int64_t>(1, std::min(wanted, s.ih / (LEAST_LINES * s.kh)));
-    lines_ = divide_up(s.ih, bands);
-    bands_ = divide_up(s.ih, lines_);
-    phase_width_ = divide_up(s.iw, s.sw);
+    lines_ = ceil_div(s.ih, bands);
+    bands_ = ceil_div(s.ih, lines_);
+    phase_width_ = ceil_div(s.iw, s.sw);
     workspace_bytes = size_t(panels_ * gemm_.tile_rows * s.oc) * sizeof(float);
   }
 
@@ -57,7 +56,7 @@ class TapPlanes final : public Kernel {
     std::fill(sums, sums + sum_floats, 0.0f);
 
     // Output lines that reach the band: those whose taps' lines overlap it.
-    const int64_t first = std::max<int64_t>(0, divide_up(std::max<int64_t>(0, begin + s.pt - (s.kh - 1) * s.dh), s.sh));
+    const int64_t first = std::max<int64_t>(0, ceil_div(std::max<int64_t>(0, begin + s.pt - (s.kh - 1) * s.dh), s.sh));
     const int64_t last = std::min(s.oh - 1, (end - 1 + s.pt) / s.sh);
     for (int64_t y = first; y <= last; y++) {
       multiply_line(grad + (picture * s.oh + y) * s.ow * s.oc, weights, offsets, packed, planes);

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -23,12 +24,11 @@ constexpr int64_t LEAST_SPLIT_WORK = 1 << 20;    // and a partial sum
 constexpr size_t MOST_PARTIALS = size_t(16) << 20;  // bytes
 constexpr int64_t MOST_PACKED = int64_t(2) << 20;   // floats of B that are packed at once: a part of the last-level cache
 
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t at_least_one(int64_t n) { return std::max<int64_t>(1, n); }
 
 // Part i of n nearly equal parts of `total`, cut at multiples of `unit`.
 GemmRange part(int64_t i, int64_t n, int64_t total, int64_t unit) {
-  const int64_t units = divide_up(total, unit);
+  const int64_t units = ceil_div(total, unit);
   return {std::min(total, units * i / n * unit), std::min(total, units * (i + 1) / n * unit)};
 }
 
@@ -37,31 +37,31 @@ GemmRange part(int64_t i, int64_t n, int64_t total, int64_t unit) {
 GemmPlan::GemmPlan(int64_t batch_, int64_t m_, int64_t n_, int64_t k_, GemmSplit split)
     : batch(batch_), m(m_), n(n_), k(k_), splits(1), items_per_chunk(1), table(&isa().gemm) {
   const int64_t item_work = at_least_one(m * n * k), work = item_work * at_least_one(batch);
-  const int64_t row_panels = divide_up(m, table->tile_rows), column_panels = divide_up(n, table->tile_columns);
-  row_blocks = at_least_one(divide_up(m, MOST_ROWS));
-  column_blocks = at_least_one(divide_up(n, MOST_COLUMNS));
+  const int64_t row_panels = ceil_div(m, table->tile_rows), column_panels = ceil_div(n, table->tile_columns);
+  row_blocks = at_least_one(ceil_div(m, MOST_ROWS));
+  column_blocks = at_least_one(ceil_div(n, MOST_COLUMNS));
   // Each row block reads the packed B anew: from the second-level cache as long as it is small.
   const int64_t least_panels = n * std::min<int64_t>(k, GEMM_DEPTH) <= SMALL_PACKED ? 1 : LEAST_ROW_PANELS;
   const int64_t most_row_blocks = std::max(row_blocks, row_panels / least_panels);
   const int64_t most_column_blocks = std::max(column_blocks, column_panels / LEAST_COLUMN_PANELS);
   // Blocks that each item should have, and can have.
-  const int64_t wanted = divide_up(std::min(CHUNKS_WANTED, at_least_one(work / LEAST_WORK)), at_least_one(batch));
+  const int64_t wanted = ceil_div(std::min(CHUNKS_WANTED, at_least_one(work / LEAST_WORK)), at_least_one(batch));
   const int64_t blocks = at_least_one(batch * row_blocks * column_blocks);
   if (split == GemmSplit::gladly ? blocks < SPLIT_CHUNKS
                                  : split == GemmSplit::if_needed && 4 * most_row_blocks * most_column_blocks < wanted) {
     const int64_t by_depth = k / (GEMM_DEPTH / 2), by_work = work / blocks / LEAST_SPLIT_WORK;
     const int64_t by_memory = int64_t(MOST_PARTIALS / sizeof(float)) / at_least_one(batch * m * n);
-    splits = at_least_one(std::min({divide_up(SPLIT_CHUNKS, blocks), by_depth, by_work, by_memory}));
+    splits = at_least_one(std::min({ceil_div(SPLIT_CHUNKS, blocks), by_depth, by_work, by_memory}));
   }
   if (splits == 1) {
     // With few rows only columns are cut: then nobody packs the same part of B.
     if (row_blocks > 1 || most_column_blocks < wanted)
-      row_blocks = std::clamp(divide_up(wanted, column_blocks), row_blocks, most_row_blocks);
+      row_blocks = std::clamp(ceil_div(wanted, column_blocks), row_blocks, most_row_blocks);
     if (row_blocks * column_blocks * 2 <= wanted)
-      column_blocks = std::clamp(divide_up(wanted, row_blocks), column_blocks, most_column_blocks);
+      column_blocks = std::clamp(ceil_div(wanted, row_blocks), column_blocks, most_column_blocks);
   }
   shares_b = splits == 1 && row_blocks > 1;
-  steps = at_least_one(divide_up(divide_up(k, 16 * splits) * 16, GEMM_DEPTH));
+  steps = at_least_one(ceil_div(ceil_div(k, 16 * splits) * 16, GEMM_DEPTH));
   if (item_work < LEAST_WORK) items_per_chunk = at_least_one(LEAST_WORK / item_work);
 }
 
@@ -73,7 +73,7 @@ GemmRange GemmPlan::depth(int64_t split, int64_t step) const {
 }
 
 int64_t GemmPlan::block_columns() const {
-  return divide_up(divide_up(n, table->tile_columns), column_blocks) * table->tile_columns;
+  return ceil_div(ceil_div(n, table->tile_columns), column_blocks) * table->tile_columns;
 }
 int64_t GemmPlan::stripe_blocks() const {
   const int64_t step_floats = at_least_one(block_columns() * std::min<int64_t>(k, GEMM_DEPTH));
@@ -105,14 +105,14 @@ struct Stripe {
   }
   // Where the step k of a block begins, in floats.
   int64_t offset(const GemmPlan& plan, int64_t block, int64_t k) const {
-    const int64_t width = divide_up(plan.columns(block % plan.column_blocks).size(), plan.table->tile_columns);
+    const int64_t width = ceil_div(plan.columns(block % plan.column_blocks).size(), plan.table->tile_columns);
     return (block - blocks.begin) * plan.block_columns() * depth + (k - first_k) * width * plan.table->tile_columns;
   }
 };
 
 void pack_stripe(const GemmPlan& plan, const GemmOperands& operands, const Stripe& stripe, float* to) {
   const int64_t group = PACKED_PANELS * plan.table->tile_columns;
-  const int64_t groups = divide_up(plan.block_columns(), group);
+  const int64_t groups = ceil_div(plan.block_columns(), group);
   parallel_for(stripe.blocks.size() * stripe.steps.size() * groups, [&](int64_t chunk, int) {
     const int64_t block = stripe.blocks.begin + chunk / groups % stripe.blocks.size();
     const GemmRange k = plan.depth(0, stripe.steps.begin + chunk / groups / stripe.blocks.size());
@@ -143,7 +143,7 @@ struct BlockProduct {
                float* partial)
       : plan(plan_), operands(operands_), item(item_), rows(rows_), columns(columns_) {
     const GemmTable& table = *plan.table;
-    panels = divide_up(rows.size(), table.tile_rows);
+    panels = ceil_div(rows.size(), table.tile_rows);
     const int64_t a_floats = panels * table.tile_rows * GEMM_ROW_STRIDE, b_floats = group() * GEMM_DEPTH;
     a = thread_scratch(size_t(a_floats + b_floats) + size_t(rows.size() * 2));
     b = a + a_floats;
@@ -197,7 +197,7 @@ void multiply_stripe(const GemmPlan& plan, const GemmOperands& operands, const S
   // A chunk takes several row blocks one after another: so it is known what the next one packs. Row blocks run fastest,
   // so that threads share the columns of B that they are working on.
   const int64_t in_chunk = at_least_one(plan.row_blocks / (2 * CHUNKS_WANTED));
-  const int64_t chunks = divide_up(plan.row_blocks, in_chunk);
+  const int64_t chunks = ceil_div(plan.row_blocks, in_chunk);
   parallel_for(stripe.blocks.size() * chunks, [&](int64_t chunk, int) {
     const int64_t block = stripe.blocks.begin + chunk / chunks, item = block / plan.column_blocks;
     const GemmRange columns = plan.columns(block % plan.column_blocks);
@@ -227,7 +227,7 @@ void multiply_shared(const GemmPlan& plan, const GemmOperands& operands, float* 
 
 void multiply_apart(const GemmPlan& plan, const GemmOperands& operands, float* partials) {
   const int64_t size = plan.m * plan.n, total = plan.batch * size;
-  const int64_t groups = divide_up(plan.batch, plan.items_per_chunk);
+  const int64_t groups = ceil_div(plan.batch, plan.items_per_chunk);
   parallel_for(groups * plan.column_blocks * plan.splits * plan.row_blocks, [&](int64_t chunk, int) {
     const int64_t rest = chunk / plan.row_blocks, split = rest % plan.splits;
     const GemmRange rows = plan.rows(chunk % plan.row_blocks);
@@ -243,7 +243,7 @@ void multiply_apart(const GemmPlan& plan, const GemmOperands& operands, float* p
   });
   if (partials == nullptr) return;
   constexpr int64_t GRAIN = 1 << 13;
-  parallel_for(divide_up(total, GRAIN), [&](int64_t chunk, int) {
+  parallel_for(ceil_div(total, GRAIN), [&](int64_t chunk, int) {
     const int64_t begin = chunk * GRAIN, count = std::min(GRAIN, total - begin);
     plan.table->sum_partials(partials + begin, total, plan.splits, operands.output(0) + begin, count);
   });

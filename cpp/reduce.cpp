@@ -7,6 +7,7 @@
 
 #include "kernel.h"
 #include "parallel.h"
+#include "rounding.h"
 #include "reduce.h"
 #include "strided.h"
 
@@ -17,8 +18,6 @@ constexpr int64_t GRAIN = 1 << 15;  // numbers a chunk
 constexpr int64_t BAND = 1024;      // results a chunk, which wait in double on the stack
 constexpr int64_t NARROW = 16;      // columns below this are handled as wider rows
 constexpr int64_t WIDENED = 128;    // of about this length
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 double combine(Reduction reduction, double a, double b) {
   switch (reduction) {

@@ -4,6 +4,7 @@
 
 #include "isa.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -25,8 +26,6 @@ void collapse(std::vector<CopyAxis>& axes) {
   }
   axes = std::move(joined);
 }
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 

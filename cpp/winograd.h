@@ -7,11 +7,9 @@
 #include "conv.h"
 #include "isa.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // Distances between points and accumulators are kept off multiples of 4 KiB, where they would share a few cache sets.
 constexpr int64_t STAGGER = 16;

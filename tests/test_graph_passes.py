@@ -90,7 +90,7 @@ def test_pooling_in_winograds_output(channels, size, isa):
     expected = ops.max_pool2d(ops.relu(ops.conv2d(exact(x), exact(weight), exact(bias), padding=1)), 2)
     with cool.options(isa=isa):
         for program in programs(lambda x: [ops.max_pool2d(ops.relu(ops.conv2d(x, weight, bias, padding=1)), 2)], x):
-            fused = "winograd" in program._steps[0][1]
+            fused = "winograd" in program.kernels[0][1].algorithm
             check(
                 program,
                 x,

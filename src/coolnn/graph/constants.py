@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -54,16 +55,17 @@ class Constants:
         self._packs.append((kernel, step, value))
         return value
 
-    def _sources(self) -> list[Value]:
-        found = [] if self._program is None else list(self._program.outside)
-        weights = [step.inputs[step.op.weight_input or 0] for _, step, _ in self._packs]
-        found += [value for value in weights if value is not None]
-        return list(dict.fromkeys(value for value in found if value not in self._derived))
+    @functools.cached_property
+    def _sources(self) -> list[Tensor]:
+        """The weights that all of this is made of; known when the program that it belongs to is complete."""
+        found: list[Value | None] = [] if self._program is None else list(self._program.outside)
+        found += [step.inputs[step.op.weight_input or 0] for _, step, _ in self._packs]
+        made = {None, *self._derived}
+        return [v.tensor for v in dict.fromkeys(found) if v not in made and v is not None and v.tensor is not None]
 
     def refresh(self) -> None:
         """Computes everything, unless the engine has written to no weight since the last time."""
-        buffers = [value.tensor._buffer for value in self._sources() if value.tensor is not None]
-        seen = [(buffer, buffer.version if buffer else 0) for buffer in buffers]
+        seen = [(t._buffer, t._buffer.version if t._buffer else 0) for t in self._sources]
         if seen == self._seen:
             return
         if self._program is not None:

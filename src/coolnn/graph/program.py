@@ -74,7 +74,6 @@ class Program:
         self._numbers = {value: i for i, value in enumerate(self.external_values)}
         self._arena = arena or Arena()
         self._segments: list[_core.Plan | _ReferenceStep] = []
-        self._steps: list[tuple[Step, str]] = []
         #: Every step that runs, with its kernel (None: the reference runs).
         self.kernels: list[tuple[Step, _core.Kernel | None]] = []
         for number, (step, ready) in enumerate(zip(graph.steps, prepared, strict=True)):
@@ -115,7 +114,6 @@ class Program:
         outputs = tuple(self._place(value) for value in step.outputs)
         if ready.kernel is None:
             self._segments.append(_ReferenceStep(step, inputs, outputs))
-            self._steps.append((step, "reference"))
             return
         if not self._segments or not isinstance(self._segments[-1], _core.Plan):
             sizes = [value.spec.nbytes for value in self.external_values]
@@ -123,7 +121,6 @@ class Program:
         plan = self._segments[-1]
         assert isinstance(plan, _core.Plan)
         plan.add(ready.kernel, inputs, outputs, workspace, self._place(packed))
-        self._steps.append((step, ready.kernel.algorithm))
 
     def _place(self, value: Value | None) -> _core.Place:
         if value is None:
@@ -157,7 +154,8 @@ class Program:
 
     def _reports(self, seconds: Sequence[float]) -> list[StepReport]:
         reports = []
-        for (step, algorithm), took in zip(self._steps, seconds, strict=True):
+        for (step, kernel), took in zip(self.kernels, seconds, strict=True):
+            algorithm = "reference" if kernel is None else kernel.algorithm
             inputs = [None if v is None else v.spec for v in step.inputs]
             outputs = [v.spec for v in step.outputs]
             reports.append(verbose.report(step.op, algorithm, inputs, outputs, step.attributes, took))
