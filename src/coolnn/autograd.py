@@ -517,6 +517,20 @@ def record(effects: list[Callable[[], None]] | None = None, into: list[Call] | N
         _state.recorder, _state.effects = before
 
 
+@contextlib.contextmanager
+def following() -> Iterator[list[Call]]:
+    """Collects the operations of the `with` block beside whoever records already: for functions that are traced."""
+    outer = _state.recorder
+    calls: list[Call] = []
+    if outer is None:
+        with record(into=calls):
+            yield calls
+        return
+    start = len(outer)
+    yield calls
+    calls.extend(outer[start:])
+
+
 def each_run(effect: Callable[[], None]) -> None:
     """Does what must be done anew in every run, beside operations: now, or before each run of what is being traced."""
     if _state.effects is None:

@@ -9,6 +9,7 @@ from .build import graph
 from .drawing import Drawing
 from .field import Box
 from .gradient import GradientExplanation, explain_gradient
+from .layers import Layer, Layers, tapped
 from .numbers import Explanation, Part, Term
 from .numbers import explain as explain_number
 from .trace import Trace, recording, trace
@@ -19,6 +20,8 @@ __all__ = [
     "Drawing",
     "Explanation",
     "GradientExplanation",
+    "Layer",
+    "Layers",
     "Part",
     "Term",
     "Trace",
@@ -26,6 +29,7 @@ __all__ = [
     "explain_number",
     "graph",
     "recording",
+    "tapped",
     "trace",
 ]
 

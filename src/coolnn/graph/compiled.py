@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,16 +54,19 @@ class _Kept:
         self._programs.clear()
 
 
-class Compiled:
-    """A network in evaluation mode, run by one call: `run(x)` gives the output tensor for pictures (N, C, H, W).
+Function = Callable[..., Tensor | Sequence[Tensor]]
 
-    A network that takes several tensors is given several, and one that gives several gives a tuple of them.
-    Weights are brought into the form that kernels want once. Changes of them by the engine (an optimizer, `copy_`,
+
+class Compiled:
+    """A network in evaluation mode, or a function of tensors, run by one call: `run(x)` gives the output tensor.
+
+    One that takes several tensors is given several, and one that gives several gives a tuple of them. Weights are
+    brought into the form that kernels want once. Changes of them by the engine (an optimizer, `copy_`,
     `load_state_dict`) are seen; after others call `refresh`.
     """
 
-    def __init__(self, net: nn.Module, arena: Arena | None = None) -> None:
-        self.net = net
+    def __init__(self, function: Function, arena: Arena | None = None) -> None:
+        self.function = function
         self._programs = _Kept()
         self._arena = arena or Arena()
         self._gives_several = False
@@ -73,24 +77,22 @@ class Compiled:
 
     def make(self, *specs: Spec, planned: bool = False) -> Program:
         """A new program, not kept; one that is only `planned` cannot run, and so needs no weights."""
-        was_training = self.net.training
-        self.net.eval()
-        try:
-            with autograd.no_grad():
-                graph = trace(self._outputs, [Tensor(None, spec) for spec in specs], planned)
-                return Program(graph, self._arena, constant_weights=True)
-        finally:
-            self.net.train(was_training)
+        with _evaluated(self.function):
+            graph = trace(self._outputs, [Tensor(None, spec) for spec in specs], planned)
+            return Program(graph, self._arena, constant_weights=True)
 
     def _outputs(self, *inputs: Tensor) -> list[Tensor]:
-        result = self.net(*inputs)
+        result = self.function(*inputs)
         self._gives_several = isinstance(result, tuple | list)
-        return list(result) if isinstance(result, tuple | list) else [result]
+        return [result] if isinstance(result, Tensor) else list(result)
 
     def __call__(self, *inputs: Any) -> Any:
-        tensors = [_as_tensor(x) for x in inputs]
-        outputs = self.program(*[x.spec for x in tensors]).run(tensors)
+        outputs = self._run(inputs)
         return tuple(outputs) if self._gives_several else outputs[0]
+
+    def _run(self, inputs: Sequence[Any]) -> list[Tensor]:
+        tensors = [_as_tensor(x) for x in inputs]
+        return self.program(*[x.spec for x in tensors]).run(tensors)
 
     def refresh(self) -> None:
         """To be called after weights were changed in a way that the engine does not see: through `numpy()` views."""
@@ -100,6 +102,40 @@ class Compiled:
         """Every step with algorithm, shape, bytes, milliseconds, speed and share of peak, from one run."""
         tensors = [_as_tensor(x) for x in inputs]
         return table(self.program(*[x.spec for x in tensors]).profile(tensors))
+
+
+@contextlib.contextmanager
+def _evaluated(function: Function) -> Iterator[None]:
+    """A network is in evaluation mode meanwhile, and no gradients are wanted; a function may want them inside."""
+    if not isinstance(function, nn.Module):
+        yield
+        return
+    was_training = function.training
+    function.eval()
+    try:
+        with autograd.no_grad():
+            yield
+    finally:
+        function.train(was_training)
+
+
+class CompiledGradient(Compiled):
+    """A function of tensors and its gradient for the first of them, by one call: `value, gradient = run(x)`.
+
+    Weights are constant, as in `Compiled`: nothing of their gradients is computed. What changes from run to run is
+    given beside x: `run(x, *others)`.
+    """
+
+    def _outputs(self, *inputs: Tensor) -> list[Tensor]:
+        inputs[0].requires_grad = True
+        values = super()._outputs(*inputs)
+        if values[0].size != 1:
+            raise ValueError(f"only one number has a gradient, the function gives {values[0].spec}; sum it up")
+        return [autograd.grad(values[0], inputs[0])[0], *values]  # type: ignore[list-item]  # it takes part, or that raises
+
+    def __call__(self, *inputs: Any) -> tuple[Tensor, ...]:
+        gradient, value, *others = self._run(inputs)
+        return value, gradient, *others
 
 
 class CompiledStep:
@@ -179,58 +215,18 @@ class CompiledStep:
         return table(self._ready(x, y).profile([x, y]))
 
 
-class CompiledGradient:
-    """A function of tensors and its gradient for the first of them, by one call: `value, gradient = run(x)`.
-
-    Weights are constant, as in `Compiled`: nothing of their gradients is computed. What changes from run to run is
-    given beside x: `run(x, *others)`.
-    """
-
-    def __init__(self, function: Callable[..., Tensor | Sequence[Tensor]], arena: Arena | None = None) -> None:
-        self.function = function
-        self._programs = _Kept()
-        self._arena = arena or Arena()
-
-    def program(self, *specs: Spec) -> Program:
-        """The program for inputs of these shapes and types."""
-        return self._programs.get(specs, lambda: self.make(*specs))
-
-    def make(self, *specs: Spec, planned: bool = False) -> Program:
-        """A new program, not kept; one that is only `planned` cannot run, and so needs no weights."""
-
-        def value_and_gradient(x: Tensor, *others: Tensor) -> Sequence[Tensor]:
-            found = self.function(x, *others)
-            values = [found] if isinstance(found, Tensor) else list(found)
-            if values[0].size != 1:
-                raise ValueError(f"only one number has a gradient, the function gives {values[0].spec}; sum it up")
-            return [autograd.grad(values[0], x)[0], *values]  # type: ignore[list-item]  # x takes part, or that raises
-
-        inputs = [Tensor(None, spec) for spec in specs]
-        inputs[0].requires_grad = True
-        return Program(trace(value_and_gradient, inputs, planned), self._arena, constant_weights=True)
-
-    def __call__(self, *inputs: Any) -> tuple[Tensor, ...]:
-        tensors = [_as_tensor(x) for x in inputs]
-        gradient, value, *others = self.program(*[x.spec for x in tensors]).run(tensors)
-        return value, gradient, *others
-
-    def refresh(self) -> None:
-        """To be called after weights were changed in a way that the engine does not see: through `numpy()` views."""
-        self._programs.clear()
-
-    def dump(self, *inputs: Any) -> str:
-        """Every step with algorithm, shape, bytes, milliseconds, speed and share of peak, from one run."""
-        tensors = [_as_tensor(x) for x in inputs]
-        return table(self.program(*[x.spec for x in tensors]).profile(tensors))
-
-
-def compile(net: nn.Module, input_shape: Sequence[int] | None = None) -> Compiled:
+def compile(net: Function, input_shape: Sequence[int] | None = None) -> Compiled:
     """Makes a network ready to run by one call; with an input shape at once, else when a shape is first seen.
+
+    A network runs in evaluation mode. In its place any function of tensors will do that gives one or several of them;
+    gradients taken inside (`coolnn.grad`) become part of the program.
 
     >>> import coolnn as cool
     >>> run = cool.compile(cool.models.create("lenet5"), input_shape=(1, 1, 28, 28))
     >>> run(cool.zeros(1, 1, 28, 28)).shape
     (1, 10)
+    >>> cool.compile(lambda x, y: [x + y, x * y])(cool.tensor([2.0]), cool.tensor([3.0]))[1].tolist()
+    [6.0]
     """
     compiled = Compiled(net)
     if input_shape is not None:
@@ -238,7 +234,7 @@ def compile(net: nn.Module, input_shape: Sequence[int] | None = None) -> Compile
     return compiled
 
 
-def compile_gradient(function: Callable[..., Tensor | Sequence[Tensor]]) -> CompiledGradient:
+def compile_gradient(function: Function) -> CompiledGradient:
     """Makes a function ready to run together with its gradient for its first tensor, weights being constant.
 
     The function gives one number, or several tensors of which the first is one number; `run(x)` gives that number, its
