@@ -161,9 +161,10 @@ class ProductKernel final : public Kernel {
   void run_narrow(const Arguments& arguments) const {
     const float *a = arguments.in(turned_ ? 1 : 0), *b = arguments.in(turned_ ? 0 : 1);
     const GemmEpilogue whole = epilogue(arguments);
-    constexpr int64_t WORK = 1 << 15;  // multiply-adds that are worth a chunk: memory sets the pace
-    constexpr int64_t UNIT = 128;      // columns that lie side by side are read in runs of this many
-    const int64_t unit = b_.column_stride == 1 ? UNIT : 4;
+    constexpr int64_t WORK = 1 << 15;     // multiply-adds that are worth a chunk: memory sets the pace
+    constexpr int64_t SIDE_BY_SIDE = 512;  // columns that are: memory likes long runs
+    constexpr int64_t DOTS = 24;           // columns that are summed in turn while a part of A is in the cache
+    const int64_t unit = b_.column_stride != 1 ? DOTS : std::clamp<int64_t>(plan_.n / 16 / 64 * 64, 64, SIDE_BY_SIDE);
     const int64_t grain = std::max(unit, WORK / std::max<int64_t>(1, plan_.m * plan_.k) / unit * unit);
     parallel_range(plan_.n, grain, [&](int64_t begin, int64_t end) {
       GemmEpilogue own = whole;

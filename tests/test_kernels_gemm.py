@@ -28,7 +28,7 @@ def check_matmul(a: Array, b: Array, transpose_a: bool = False, transpose_b: boo
     check("matmul", attributes, [a, b], product(a, b, transpose_a, transpose_b), RTOL)
 
 
-@pytest.mark.parametrize("m", [1, 2, 5, 6, 7, 13, 14, 15, 29])
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 15, 29])
 @pytest.mark.parametrize("n", [1, 3, 15, 16, 17, 31, 32, 33])
 def test_remainders_of_the_tile(m: int, n: int) -> None:
     for k in (1, 7, 33):
@@ -52,6 +52,11 @@ def test_remainders_of_the_tile(m: int, n: int) -> None:
         (130, 530, 1000),
         (3, 1100, 300),
         (4, 200, 2000),
+        (5, 70, 1500),
+        (6, 300, 1024),
+        (7, 530, 1100),
+        (8, 61, 2100),
+        (8, 1100, 50),
         (20, 2100, 70),
     ],
 )

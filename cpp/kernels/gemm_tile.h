@@ -10,7 +10,7 @@ namespace COOLNN_ISA {
 constexpr int TILE_ROWS = REGISTERS == 32 ? 14 : 6;
 constexpr int TILE_VECTORS = 2;
 constexpr int TILE_COLUMNS = TILE_VECTORS * VL;
-constexpr int NARROW_ROWS = 4;
+constexpr int NARROW_ROWS = 8;
 
 static INLINE vf load_up_to(const float* p, int n) { return n == VL ? load(p) : load_partial(p, n); }
 static INLINE void store_up_to(float* p, vf x, int n) { n == VL ? store(p, x) : store_partial(p, x, n); }
