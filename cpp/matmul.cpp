@@ -115,7 +115,7 @@ class ProductKernel final : public Kernel {
       workspace_bytes = size_t(batch * m * n) * sizeof(float);
     }
     const bool dots = b_.row_stride == 1 && a_.column_stride == 1, columns = b_.column_stride == 1;
-    narrow_ = dense && batch == 1 && m <= table_->most_narrow_rows && (dots || columns);
+    narrow_ = dense && batch == 1 && m >= 1 && m <= table_->most_narrow_rows && (dots || columns);
     if (narrow_) workspace_bytes = 0;
     if (constant_b && !narrow_ && !turned_ && batch == 1) {
       packed_bytes = plan_.packed_bytes();

@@ -38,7 +38,7 @@ struct GemmBlock {
   int64_t ahead_floats;
 };
 
-// C = A B for few rows (at most GemmTable::most_narrow_rows), with nothing packed.
+// C = A B for few rows (1 to GemmTable::most_narrow_rows), with nothing packed.
 struct NarrowProduct {
   const float* a;
   int64_t a_row, a_step, rows;
