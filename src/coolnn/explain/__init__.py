@@ -4,6 +4,7 @@ Called, `coolnn.explain(y, index)` explains one number: see `explain_number`.
 """
 
 from ..callable_module import make_callable
+from . import images
 from .backward import Backward
 from .build import graph
 from .drawing import Drawing
@@ -28,6 +29,7 @@ __all__ = [
     "explain_gradient",
     "explain_number",
     "graph",
+    "images",
     "recording",
     "tapped",
     "trace",
