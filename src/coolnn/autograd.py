@@ -28,6 +28,7 @@ class _State(threading.local):
     grad_enabled = True
     recorder: list[Call] | None = None
     effects: list[Callable[[], None]] | None = None
+    rule: ChainRule | None = None
 
 
 _state = _State()
@@ -56,6 +57,10 @@ class Call:
         self.attributes = attributes
         self.needs = needs  # for each input: is its gradient wanted?
         self.in_place = in_place  # whether the outputs are tensors that were there before
+
+
+#: Gives the gradients of a call's inputs from those of its outputs, in place of the operation's own rule.
+ChainRule = Callable[..., "tuple[Tensor | None, ...]"]
 
 
 class Prepared:
@@ -268,7 +273,8 @@ class Node:
         if _state.grad_enabled:  # the chain rule itself is to be differentiated
             for index, output in enumerate(outputs):
                 output.requires_grad, output._node, output._index = output.dtype.kind == "f", self, index
-        result = self.op.vjp(Call(self.op, self.inputs, outputs, self.attributes, self.needs), *grads)
+        call = Call(self.op, self.inputs, outputs, self.attributes, self.needs)
+        result = self.op.vjp(call, *grads) if _state.rule is None else _state.rule(call, *grads)
         if isinstance(result, Tensor):  # of a rule for a single input
             result = (result,)
         if not isinstance(result, tuple) or len(result) != len(self.inputs):
@@ -499,6 +505,16 @@ class no_grad:
 def is_grad_enabled() -> bool:
     """Whether operations are being recorded for gradients in this thread."""
     return _state.grad_enabled
+
+
+@contextlib.contextmanager
+def chain_rule(rule: ChainRule) -> Iterator[None]:
+    """Inside the `with` block gradients go back by `rule(call, *grads)`; `call.op.vjp(call, *grads)` is the usual."""
+    before, _state.rule = _state.rule, rule
+    try:
+        yield
+    finally:
+        _state.rule = before
 
 
 @contextlib.contextmanager

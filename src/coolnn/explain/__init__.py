@@ -13,6 +13,7 @@ from .gradient import GradientExplanation, explain_gradient
 from .layers import Layer, Layers, tapped
 from .numbers import Explanation, Part, Term
 from .numbers import explain as explain_number
+from .saliency import backward_rule
 from .trace import Trace, recording, trace
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Part",
     "Term",
     "Trace",
+    "backward_rule",
     "explain_gradient",
     "explain_number",
     "graph",
