@@ -10,7 +10,9 @@ from .build import graph
 from .drawing import Drawing
 from .field import Box
 from .gradient import GradientExplanation, explain_gradient
+from .images import Pictures
 from .layers import Layer, Layers, tapped
+from .maps import FeatureMaps, convolutions, feature_maps, filters
 from .numbers import Explanation, Part, Term
 from .numbers import explain as explain_number
 from .saliency import backward_rule
@@ -21,15 +23,20 @@ __all__ = [
     "Box",
     "Drawing",
     "Explanation",
+    "FeatureMaps",
     "GradientExplanation",
     "Layer",
     "Layers",
     "Part",
+    "Pictures",
     "Term",
     "Trace",
     "backward_rule",
+    "convolutions",
     "explain_gradient",
     "explain_number",
+    "feature_maps",
+    "filters",
     "graph",
     "images",
     "recording",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from ..files import write_bytes
 
 Array = NDArray[Any]
 Picture = NDArray[np.uint8]
@@ -288,6 +292,57 @@ def _cut(text: str, length: Any, width: float) -> str:
     while text and length(text + "…") > width:
         text = text[:-1]
     return text + "…"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures that belong together, each with a label; in a notebook they are shown as one sheet.
+
+    title: what they are; note: how they were made, and what they do not show; columns, side: of their sheet.
+    """
+
+    pictures: Sequence[Picture]
+    labels: Sequence[str]
+    title: str
+    note: str = ""
+    columns: int | None = None
+    side: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def sheet(self, columns: int | None = None, side: int | None = None) -> Picture:
+        """All of them on one picture, see `sheet`."""
+        return sheet(self.pictures, columns or self.columns, self.labels, side=side or self.side)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the sheet as a PNG file, atomically."""
+        write_bytes(path, png(self.sheet()))
+
+    def figure(self) -> Any:
+        """The sheet as a matplotlib figure. Raises ImportError, with the remedy, where matplotlib is not installed."""
+        return figure(self.sheet(), self.title)
+
+    def _repr_png_(self) -> bytes:
+        return png(self.sheet())
+
+
+def figure(image: Array, title: str = "") -> Any:
+    """A picture as a matplotlib figure of its own size. Raises ImportError where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("figures need matplotlib: pip install 'coolnn[plots]'; save() needs nothing") from error
+    whole = picture(image)
+    height, width = whole.shape[0] / 100, whole.shape[1] / 100
+    top = 0.4 if title else 0.0
+    made = Figure(figsize=(width, height + top), dpi=100)
+    axes = made.add_axes((0, 0, 1, height / (height + top)))
+    axes.imshow(whole, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    if title:
+        axes.set_title(title)
+    return made
 
 
 def png(image: Array) -> bytes:
