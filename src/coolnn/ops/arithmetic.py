@@ -37,8 +37,30 @@ _FORMULAS = {"add": "a + b", "sub": "a - b", "div": "a / b", "pow": "a to the po
 BinaryRule = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-class Binary(Op):
-    """A function of two numbers, for each pair of elements, with broadcasting.
+class Pairwise(Op):
+    """A function of two numbers, for each pair of elements, with broadcasting; as it stands one without a gradient."""
+
+    saves_inputs: tuple[int, ...] | None = ()
+
+    def __init__(self, name: str, reference: Callable[[Array, Array], Array], onnx: str | None = None) -> None:
+        self.name, self.onnx = name, onnx
+        self._reference = reference
+
+    def infer(self, a: Spec, b: Spec) -> Spec:
+        return Spec(broadcast_shapes(a.shape, b.shape), a.dtype)
+
+    def reference(self, a: Array, b: Array) -> Array:
+        return self._reference(a, b)
+
+    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
+        return elementwise(call, place, output, f"{self.name}(a, b)")
+
+    def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        return None, None
+
+
+class Binary(Pairwise):
+    """A function of two numbers with a gradient by each.
 
     `left` and `right` are (rule, reads): rule(grad, a, b) gives that operand's gradient before it is summed back to the
     operand's shape, and `reads` names the operands whose numbers it looks at.
@@ -52,8 +74,7 @@ class Binary(Op):
         right: tuple[BinaryRule, str],
         onnx: str,
     ) -> None:
-        self.name, self.onnx = name, onnx
-        self._reference = reference
+        super().__init__(name, reference, onnx)
         self._rules = (left[0], right[0])
         self._saves = {
             (a, b): tuple(i for i, letter in enumerate("ab") if letter in left[1] * a + right[1] * b)
@@ -64,12 +85,6 @@ class Binary(Op):
 
     def saves(self, needs: tuple[bool, ...]) -> tuple[int, ...]:
         return self._saves[needs]  # type: ignore[index]  # two operands
-
-    def infer(self, a: Spec, b: Spec) -> Spec:
-        return Spec(broadcast_shapes(a.shape, b.shape), a.dtype)
-
-    def reference(self, a: Array, b: Array) -> Array:
-        return self._reference(a, b)
 
     def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
         if self.name not in ("add", "sub", "mul"):
@@ -138,23 +153,11 @@ MINIMUM = define(
 )
 
 
-class Comparison(Op):
-    """A question about two numbers, for each pair of elements, with broadcasting; the answers are booleans."""
-
-    saves_inputs = ()
-
-    def __init__(self, name: str, reference: Callable[[Array, Array], Array], onnx: str | None = None) -> None:
-        self.name, self.onnx = name, onnx
-        self._reference = reference
+class Comparison(Pairwise):
+    """A question about two numbers; the answers are booleans."""
 
     def infer(self, a: Spec, b: Spec) -> Spec:
         return Spec(broadcast_shapes(a.shape, b.shape), boolean)
-
-    def reference(self, a: Array, b: Array) -> Array:
-        return self._reference(a, b)
-
-    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
-        return elementwise(call, place, output, f"{self.name}(a, b)")
 
 
 EQ = define(Comparison("eq", np.equal, "Equal"))

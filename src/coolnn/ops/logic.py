@@ -9,7 +9,7 @@ import numpy as np
 from ..autograd import Call, apply
 from ..spec import Spec, boolean
 from ..tensor import Operand, Tensor
-from .arithmetic import Comparison
+from .arithmetic import Comparison, Pairwise
 from .axes import broadcast_shapes
 from .op import Array, Case, Op, S, define, function
 from .operands import as_tensor, cast, pair, real, unbroadcast
@@ -47,21 +47,10 @@ class Question(Op):
         return elementwise(call, place, output, f"{self.name}(x)")
 
 
-class Remainder(Op):
+class Remainder(Pairwise):
     """What is left of a after whole times b; as a function of a its slope is 1, of b the number of times, negative."""
 
-    def __init__(self, name: str, reference: Callable[[Array, Array], Array]) -> None:
-        self.name = name
-        self._reference = reference
-
-    def infer(self, a: Spec, b: Spec) -> Spec:
-        return Spec(broadcast_shapes(a.shape, b.shape), a.dtype)
-
-    def reference(self, a: Array, b: Array) -> Array:
-        return self._reference(a, b)
-
-    def terms(self, call: Call, place: Place, output: int = 0) -> Terms:
-        return elementwise(call, place, output, f"{self.name}(a, b)")
+    saves_inputs = (0, 1)
 
     def vjp(self, call: Call, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         a, b = call.inputs

@@ -341,14 +341,11 @@ def softplus(w: Writer, step: Step) -> str:
     return str(w.node("Where", [w.node("Greater", [times, w.scalar(threshold, x)]), x, y]))
 
 
-@handler("softmax")
-def softmax(w: Writer, step: Step) -> str:
-    return str(w.node("Softmax", step.inputs, axis=step.attributes["dim"]))
-
-
-@handler("log_softmax")
-def log_softmax(w: Writer, step: Step) -> str:
-    return str(w.node("LogSoftmax", step.inputs, axis=step.attributes["dim"]))
+@handler("softmax", "log_softmax", "take", "gather")
+def along_an_axis(w: Writer, step: Step) -> str:
+    """Operations whose operator differs in nothing but that the dimension is called axis."""
+    assert step.op.onnx is not None
+    return str(w.node(step.op.onnx, step.inputs, axis=step.attributes["dim"]))
 
 
 @handler("cast")
@@ -478,16 +475,6 @@ def pad(w: Writer, step: Step) -> str:
     x = _first(step)
     amounts = np.array([*w.probes.fixed(step, "before"), *w.probes.fixed(step, "after")], int64)
     return str(w.node("Pad", [x, w.constant(amounts, "pads"), w.scalar(step.attributes["value"], x)]))
-
-
-@handler("take")
-def take(w: Writer, step: Step) -> str:
-    return str(w.node("Gather", step.inputs, axis=step.attributes["dim"]))
-
-
-@handler("gather")
-def gather(w: Writer, step: Step) -> str:
-    return str(w.node("GatherElements", step.inputs, axis=step.attributes["dim"]))
 
 
 @handler("check_index")

@@ -7,30 +7,15 @@ from collections.abc import Callable
 import numpy as np
 
 from .... import ops
-from ....autograd import Call, apply
-from ....ops.arithmetic import ADD, DIV, MUL, SUB
-from ....ops.axes import broadcast_shapes
-from ....ops.op import Array, Op, define
+from ....autograd import apply
+from ....ops.arithmetic import ADD, DIV, MUL, SUB, Pairwise
+from ....ops.op import define
 from ....ops.operands import pair
-from ....spec import Spec
 from ....tensor import Tensor
 
 
-class Bits(Op):
-    """A function of the bits of two whole numbers, for each pair of elements, with broadcasting."""
-
-    def __init__(self, name: str, reference: Callable[[Array, Array], Array]) -> None:
-        self.name = name
-        self._reference = reference
-
-    def infer(self, a: Spec, b: Spec) -> Spec:
-        return Spec(broadcast_shapes(a.shape, b.shape), a.dtype)
-
-    def reference(self, a: Array, b: Array) -> Array:
-        return self._reference(a, b)
-
-    def vjp(self, call: Call, *grads: Tensor | None) -> tuple[None, None]:
-        return None, None
+class Bits(Pairwise):
+    """A function of the bits of two whole numbers."""
 
 
 BITS = {
