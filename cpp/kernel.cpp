@@ -102,7 +102,7 @@ KernelPtr make_kernel(const Problem& problem) {
     for (const Family& family :
          {elementwise_family(), reduce_family(), movement_family(), index_family(), gemm_family(), conv_family(),
           conv_backward_family(), pool_family(), resample_family(), normalization_family(), softmax_family(),
-          dropout_family(), optimizer_family(), warp_family()})
+          dropout_family(), optimizer_family(), warp_family(), affine_family()})
       for (const FamilyEntry& entry : family) all.emplace(entry.name, entry.factory);
     return all;
   }();

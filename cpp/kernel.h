@@ -132,5 +132,6 @@ Family softmax_family();
 Family dropout_family();
 Family optimizer_family();
 Family warp_family();
+Family affine_family();
 
 }  // namespace coolnn

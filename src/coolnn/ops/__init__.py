@@ -4,6 +4,7 @@ Names, argument order and meaning are those of PyTorch's functional API wherever
 """
 
 from .activation import *
+from .affine import *
 from .arithmetic import *
 from .conv import *
 from .dropout import *
