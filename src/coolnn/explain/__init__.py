@@ -4,7 +4,7 @@ Called, `coolnn.explain(y, index)` explains one number: see `explain_number`.
 """
 
 from ..callable_module import make_callable
-from . import images
+from . import images, preferred
 from .backward import Backward
 from .build import graph
 from .drawing import Drawing
@@ -15,7 +15,9 @@ from .layers import Layer, Layers, tapped
 from .maps import FeatureMaps, convolutions, feature_maps, filters
 from .numbers import Explanation, Part, Term
 from .numbers import explain as explain_number
+from .preferred import Preferred
 from .saliency import backward_rule
+from .subject import Subject
 from .trace import Trace, recording, trace
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "Layers",
     "Part",
     "Pictures",
+    "Preferred",
+    "Subject",
     "Term",
     "Trace",
     "backward_rule",
@@ -39,6 +43,7 @@ __all__ = [
     "filters",
     "graph",
     "images",
+    "preferred",
     "recording",
     "tapped",
     "trace",
