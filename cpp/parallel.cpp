@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
@@ -58,13 +59,14 @@ class Pool {
       return;
     }
     if (threads_.empty()) start();
-    // The ticket is closed: no worker takes anything until the new job is complete and the ticket opened.
+    // All tickets are closed: no worker takes anything until the new job is complete and the tickets opened.
     context_.store(context, std::memory_order_relaxed);
     function_.store(function, std::memory_order_relaxed);
-    chunks_.store(chunks, std::memory_order_release);  // after the closing of the ticket
+    chunks_.store(chunks, std::memory_order_release);  // after the closing of the tickets
     done_.store(0, std::memory_order_relaxed);
     const uint64_t job = next_job();
-    ticket_.store(job, std::memory_order_seq_cst);
+    for (int share = shares() - 1; share >= 0; share--)
+      tickets_[share].value.store(job | uint64_t(begin_of(share, chunks)), std::memory_order_seq_cst);
     if (sleeping_.load(std::memory_order_seq_cst) > 0) {
       { const std::lock_guard<std::mutex> lock(sleep_); }
       wake_.notify_all();
@@ -77,7 +79,7 @@ class Pool {
       if (spins < SPINS) pause();
       else std::this_thread::yield();
     }
-    ticket_.store(job | CLOSED, std::memory_order_relaxed);
+    close(job);
   }
 
   // In the child of a fork the workers are gone: forget them, start anew when needed.
@@ -89,18 +91,30 @@ class Pool {
     new (&wake_) std::condition_variable();
     sleeping_ = 0;
     inside_ = false;
-    ticket_ = next_job() | CLOSED;
+    close(next_job());
   }
 
  private:
-  // A ticket: the number of the job in the upper half, the next chunk in the lower; CLOSED there means that no job is open.
+  // The chunks of a job are dealt out in equal shares of neighbours, one to each thread (or to several, of many), which
+  // takes from the others' when its own is done: so that it mostly finds in its cache what it wrote in the step before.
+  // A share has a ticket: the number of the job in the upper half, the next chunk in the lower; CLOSED there means that
+  // no job is open.
   static constexpr uint64_t CLOSED = 0xffffffff;
+  static constexpr int MOST_SHARES = 16;
+  struct alignas(64) Ticket {  // of a cache line of its own
+    std::atomic<uint64_t> value{CLOSED};
+  };
   static uint64_t job_of(uint64_t ticket) { return ticket & ~CLOSED; }
-  uint64_t next_job() const { return job_of(ticket_.load(std::memory_order_relaxed)) + CLOSED + 1; }
+  uint64_t next_job() const { return job_of(tickets_[0].value.load(std::memory_order_relaxed)) + CLOSED + 1; }
+  void close(uint64_t job) {
+    for (Ticket& ticket : tickets_) ticket.value.store(job | CLOSED, std::memory_order_relaxed);
+  }
+  int shares() const { return std::min(size(), MOST_SHARES); }
+  int64_t begin_of(int share, int64_t chunks) const { return chunks * share / shares(); }
 
   void start() {
     stopping_ = false;
-    const uint64_t seen = job_of(ticket_.load());
+    const uint64_t seen = job_of(tickets_[0].value.load());
     try {
       for (int worker = 1; worker < size(); worker++) threads_.emplace_back([this, worker, seen] { loop(worker, seen); });
     } catch (const std::system_error&) {
@@ -111,7 +125,7 @@ class Pool {
   void stop() {
     if (threads_.empty()) return;
     stopping_ = true;
-    ticket_.store(next_job() | CLOSED);
+    close(next_job());
     { const std::lock_guard<std::mutex> lock(sleep_); }
     wake_.notify_all();
     for (std::thread& thread : threads_) thread.join();
@@ -120,33 +134,41 @@ class Pool {
 
   void loop(int worker, uint64_t seen) {
     inside_ = true;
+    const std::atomic<uint64_t>& ticket = tickets_[worker % MOST_SHARES].value;
     for (;;) {
-      for (int spins = 0; spins < SPINS && job_of(ticket_.load(std::memory_order_acquire)) == seen; spins++) pause();
-      if (job_of(ticket_.load(std::memory_order_acquire)) == seen) {
+      for (int spins = 0; spins < SPINS && job_of(ticket.load(std::memory_order_acquire)) == seen; spins++) pause();
+      if (job_of(ticket.load(std::memory_order_acquire)) == seen) {
         std::unique_lock<std::mutex> lock(sleep_);
         sleeping_.fetch_add(1, std::memory_order_seq_cst);
-        wake_.wait(lock, [&] { return job_of(ticket_.load(std::memory_order_seq_cst)) != seen; });
+        wake_.wait(lock, [&] { return job_of(ticket.load(std::memory_order_seq_cst)) != seen; });
         sleeping_.fetch_sub(1, std::memory_order_relaxed);
       }
-      seen = job_of(ticket_.load(std::memory_order_acquire));
+      seen = job_of(ticket.load(std::memory_order_acquire));
       if (stopping_) return;
       work(worker);
     }
   }
 
-  // Takes chunks of the open job for as long as there are any. What is read of the job belongs to the ticket if the
-  // ticket is still the same when the next chunk is taken from it: a new job has another number.
+  // Takes chunks of the open job for as long as there are any, of its own share first.
   void work(int worker) {
-    uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    const int all = shares();
+    for (int i = 0; i < all; i++) work_on((worker + i) % all, worker);
+  }
+
+  // What is read of the job belongs to the ticket if the ticket is still the same when the next chunk is taken from it:
+  // a new job has another number.
+  void work_on(int share, int worker) {
+    std::atomic<uint64_t>& source = tickets_[share].value;
+    uint64_t ticket = source.load(std::memory_order_acquire);
     for (;;) {
       const int64_t chunk = int64_t(ticket & CLOSED);
-      if (chunk >= chunks_.load(std::memory_order_acquire)) return;
+      if (chunk >= begin_of(share + 1, chunks_.load(std::memory_order_acquire))) return;
       void* const context = context_.load(std::memory_order_relaxed);
       const detail::ChunkFunction function = function_.load(std::memory_order_relaxed);
-      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      if (!source.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
       function(context, chunk, worker);
       done_.fetch_add(1, std::memory_order_release);
-      ticket = ticket_.load(std::memory_order_acquire);
+      ticket = source.load(std::memory_order_acquire);
     }
   }
 
@@ -155,8 +177,9 @@ class Pool {
   std::vector<std::thread> threads_;
   std::mutex busy_, sleep_;
   std::condition_variable wake_;
-  std::atomic<uint64_t> ticket_{CLOSED};
-  std::atomic<int64_t> chunks_{0}, done_{0};
+  Ticket tickets_[MOST_SHARES];
+  alignas(64) std::atomic<int64_t> done_{0};
+  alignas(64) std::atomic<int64_t> chunks_{0};
   std::atomic<void*> context_{nullptr};
   std::atomic<detail::ChunkFunction> function_{nullptr};
   std::atomic<int> sleeping_{0};
