@@ -5,6 +5,7 @@ import pytest
 
 import coolnn as cool
 from coolnn.explain import Layers, tapped
+from coolnn.explain.field import seen_by
 
 
 class Twice(cool.nn.Module):
@@ -90,3 +91,51 @@ def test_what_is_not_there_is_refused_with_what_is():
         Layers(cool.models.create("lenet5"), (3, 28, 28))
     with pytest.raises(ValueError, match="no layer with places"):
         Layers(cool.nn.Sequential(cool.nn.Linear(4, 2)), (4,)).maps()
+
+
+class Sides(cool.nn.Module):
+    """Windows that are not alike on all sides: even, strided, mirrored at the border, cut out, added."""
+
+    def __init__(self) -> None:
+        self.first = cool.nn.Conv2d(1, 2, (4, 3), stride=2, padding=(1, 0, 2, 1))
+        self.pool = cool.nn.MaxPool2d(3, 2, 1)
+        self.mirrored = cool.nn.Conv2d(2, 2, 3, padding=2, dilation=2, padding_mode="reflect")
+        self.last = cool.nn.Conv2d(2, 2, 2)
+
+    def forward(self, x):
+        x = self.pool(self.first(x).relu())
+        x = x + self.mirrored(x)
+        return self.last(cool.ops.pad(x[:, :, 1:, :], (1, 0, 0, 2)))
+
+
+@pytest.mark.parametrize(
+    ("net", "shape"),
+    [
+        (Sides(), (1, 41, 38)),
+        (cool.models.create("lenet5"), (1, 28, 28)),
+    ],
+    ids=["sides", "lenet5"],
+)
+def test_the_field_of_a_unit_is_what_its_number_depends_on(net, shape):
+    """Against the box that is followed back number by number, where all channels see alike."""
+    layers = Layers(net, shape)
+    run = cool.explain.trace(net.eval(), np.random.default_rng(0).standard_normal((1, *shape)).astype(np.float32))
+    for layer in layers.maps():
+        tensor = run.steps[layer.call].call.outputs[layer.output]
+        height, width = layer.shape[1:]
+        for place in {(height // 2, width // 2), (height // 3, width // 2)}:
+            followed = seen_by(run, tensor, (0, 0, *place))[id(run.inputs[0])]
+            (top, bottom), (left, right) = layers.field(layer).window(place)
+            inside = max(top, 0), max(left, 0), min(bottom, shape[1]), min(right, shape[2])
+            assert inside == (*followed.first[2:], *[n + 1 for n in followed.last[2:]]), (layer, place)
+
+
+def test_the_field_of_a_transposed_convolution_holds_what_its_units_see():
+    net = cool.nn.Sequential(cool.nn.Conv2d(1, 2, 3, padding=1), cool.nn.ConvTranspose2d(2, 2, 2, stride=2))
+    field = Layers(net, (1, 8, 8)).field("1")
+    assert field.stride == (0.5, 0.5) and field.grid == (16, 16)
+    for row in range(2, 14):
+        begin, end = field.window((row, 8))[0]
+        assert begin <= row // 2 - 1 and end >= row // 2 + 2
+    with pytest.raises(ValueError, match="no layer 'field'"):
+        Layers(net, (1, 8, 8)).field("field")

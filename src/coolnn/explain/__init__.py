@@ -11,10 +11,11 @@ from .drawing import Drawing
 from .field import Box
 from .gradient import GradientExplanation, explain_gradient
 from .images import Pictures
-from .layers import Layer, Layers, tapped
+from .layers import Layer, Layers, evaluating, tapped
 from .maps import FeatureMaps, convolutions, feature_maps, filters
 from .numbers import Explanation, Part, Term
 from .numbers import explain as explain_number
+from .patches import Hit, TopPatches, top_patches
 from .preferred import Preferred
 from .saliency import backward_rule
 from .subject import Subject
@@ -27,6 +28,7 @@ __all__ = [
     "Explanation",
     "FeatureMaps",
     "GradientExplanation",
+    "Hit",
     "Layer",
     "Layers",
     "Part",
@@ -34,9 +36,11 @@ __all__ = [
     "Preferred",
     "Subject",
     "Term",
+    "TopPatches",
     "Trace",
     "backward_rule",
     "convolutions",
+    "evaluating",
     "explain_gradient",
     "explain_number",
     "feature_maps",
@@ -46,6 +50,7 @@ __all__ = [
     "preferred",
     "recording",
     "tapped",
+    "top_patches",
     "trace",
 ]
 

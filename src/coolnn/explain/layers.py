@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..autograd import following
+from ..models import receptive
+from ..models.receptive import ReceptiveField
 from ..nn import Module
 from ..tensor import Tensor, meta
 from .trace import Trace, trace
@@ -52,21 +55,22 @@ class Layers:
 
     def __init__(self, net: Module, input_shape: Sequence[int]) -> None:
         self.net, self.input_shape = net, tuple(input_shape)
-        was_training = net.training
         try:
-            run = trace(net.eval(), meta(1, *input_shape))
+            with evaluating(net):
+                run = trace(net, meta(1, *input_shape))
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"{type(net).__name__} does not run on inputs of shape {self.input_shape}: {error}"
             ) from error
-        finally:
-            net.train(was_training)
         self._by_name = _layers(run)
         #: All layers in the order in which they run, each once.
         self.all = sorted({(at.call, at.output): at for at in self._by_name.values()}.values(), key=lambda at: at.call)
         self.output = _layer(run, "output", type(net).__name__, run.outputs[0])
         self._last_map = _last_map(run)
         self._necks = _necks(run)
+        fields = receptive.fields([step.call for step in run.steps], run.inputs)
+        seen = [(step.number, i, fields.get(id(t))) for step in run.steps for i, t in enumerate(step.call.outputs)]
+        self._fields = {(number, i): field for number, i, field in seen if field is not None}
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.all)
@@ -104,6 +108,21 @@ class Layers:
         named = {(at.call, at.output): at for at in self.all}
         return named.get((self._last_map.call, self._last_map.output), self._last_map)
 
+    def field(self, layer: str | Layer) -> ReceptiveField:
+        """What the units of a layer see of the picture: `field.window((row, column))` for the one at a place.
+
+        Where channels see differently much (joined by a concatenation), all that any of them sees. Raises ValueError
+        for a layer that sees nothing of it.
+
+        >>> import coolnn as cool
+        >>> cool.explain.Layers(cool.models.create("lenet5"), (1, 28, 28)).field("conv2").window((0, 3))
+        ((-2, 12), (4, 18))
+        """
+        at = self[layer]
+        if (at.call, at.output) not in self._fields:
+            raise ValueError(f"layer {at} does not depend on the picture")
+        return self._fields[at.call, at.output]
+
     def stages(self) -> list[Layer]:
         """The last map of each size that all later ones come from: the steps of the hierarchy, from fine to coarse."""
         known = [at for at in self.maps() if at.call <= self.last_map.call]
@@ -116,6 +135,17 @@ class Layers:
         names = [layer.name for layer in self.all]
         shown = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
         return f"it has: {shown}"
+
+
+@contextlib.contextmanager
+def evaluating(net: Module) -> Iterator[None]:
+    """A network is in evaluation mode inside the `with` block."""
+    was_training = net.training
+    try:
+        net.eval()
+        yield
+    finally:
+        net.train(was_training)
 
 
 def tapped(net: Module, x: Tensor, layers: Sequence[Layer]) -> tuple[Tensor, list[Tensor]]:

@@ -15,7 +15,7 @@ from ..nn import ConvTranspose2d, Module
 from ..tensor import Tensor, from_numpy
 from . import images
 from .images import Array, Picture, Pictures
-from .layers import Layer, Layers, tapped
+from .layers import Layer, Layers, evaluating, tapped
 
 #: Which channels are shown, and in which order: as they are numbered, or those with the largest values first.
 Order = Literal["number", "strongest"]
@@ -187,13 +187,8 @@ def feature_maps(net: Module, x: Any, layers: Sequence[str | Layer] | None = Non
     picture = single(x)
     known = Layers(net, picture.shape[1:])
     wanted = known.stages() if layers is None else [known[layer] for layer in layers]
-    was_training = net.training
-    try:
-        net.eval()
-        with no_grad():
-            _, values = tapped(net, picture, wanted)
-    finally:
-        net.train(was_training)
+    with evaluating(net), no_grad():
+        _, values = tapped(net, picture, wanted)
     return [FeatureMaps(layer, value.numpy()[0]) for layer, value in zip(wanted, values, strict=True)]
 
 

@@ -12,7 +12,6 @@ from ..nn import Module, Parameter, meta_parameters
 from ..spec import Shape
 from ..tensor import Tensor, meta
 from . import receptive
-from .receptive import ReceptiveField
 from .registry import create
 
 
@@ -256,14 +255,9 @@ class _Rows:
     """Makes rows of visits; remembers which parameters were counted and what each tensor sees."""
 
     def __init__(self, inputs: list[Tensor], calls: list[Call]) -> None:
-        self.fields: dict[int, ReceptiveField] = {id(t): receptive.start(t.shape) for t in inputs}
+        self.fields = receptive.fields(calls, inputs)
         self.picture: Shape | None = next((t.shape[2:] for t in inputs if t.ndim == 4), None)
         self.counted: set[int] = set()
-        for call in calls:
-            known = [self.fields[id(t)] for t in call.inputs if t is not None and id(t) in self.fields]
-            if known:
-                result = receptive.after(call, known)
-                self.fields.update({id(output): result for output in call.outputs})
 
     def parameters(self, visit: _Visit) -> int:
         own = [] if visit.module is None else list(visit.module.parameters())
