@@ -17,6 +17,7 @@ from .numbers import Explanation, Part, Term
 from .numbers import explain as explain_number
 from .patches import Hit, TopPatches, top_patches
 from .preferred import Preferred
+from .receptive import Field, receptive_field
 from .saliency import backward_rule
 from .subject import Subject
 from .trace import Trace, recording, trace
@@ -27,6 +28,7 @@ __all__ = [
     "Drawing",
     "Explanation",
     "FeatureMaps",
+    "Field",
     "GradientExplanation",
     "Hit",
     "Layer",
@@ -48,6 +50,7 @@ __all__ = [
     "graph",
     "images",
     "preferred",
+    "receptive_field",
     "recording",
     "tapped",
     "top_patches",

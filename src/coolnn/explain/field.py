@@ -1,4 +1,7 @@
-"""Receptive fields: the box of places of each input that a number can depend on, carried back through a trace."""
+"""Receptive fields: the box of places of each input that a number can depend on, carried back through a trace.
+
+Numbers are not needed, only shapes: a trace of tensors without numbers will do.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from ..autograd import Call
 from ..ops.terms import Place
 from ..tensor import Tensor
 from .trace import Trace
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ _MOVING = {
     "reshape", "permute", "broadcast_to", "flip", "concat", "slice", "pixels_to_rows", "rows_to_pixels",
     "take", "gather",
 }  # fmt: skip
+_CHOOSING = ("max_pool2d", "adaptive_max_pool2d")  # whose terms name all candidates beside the one that was chosen
 _WHOLE = ("take", "gather")  # whose second input is an index
 
 
@@ -55,22 +61,46 @@ def seen_by(trace: Trace, tensor: Tensor, place: Place) -> dict[int, Box]:
             continue
         for output, result in enumerate(step.call.outputs):
             if id(result) in boxes and result.size:
-                for position, box in _behind(step.call, output, boxes[id(result)]).items():
+                for position, box in _behind(_with_numbers(step.call), output, boxes[id(result)]).items():
                     key = id(step.call.inputs[position])
                     boxes[key] = boxes[key].joined(box) if key in boxes else box
     return boxes
+
+
+class _Blank(Tensor):
+    """A tensor without numbers, read as zeros that take no memory: which places a number depends on is in the shapes.
+
+    What chooses by its numbers is asked for all that it could choose.
+    """
+
+    __slots__ = ()
+
+    def numpy(self) -> Array:
+        return np.broadcast_to(np.zeros((), self.dtype), self.shape)
+
+
+def _with_numbers(call: Call) -> Call:
+    """The call, with zeros where it has tensors without numbers."""
+    if not any(t is not None and t.is_meta for t in (*call.inputs, *call.outputs)):
+        return call
+    inputs = tuple(_Blank(None, t.spec) if t is not None and t.is_meta else t for t in call.inputs)
+    outputs = tuple(_Blank(None, t.spec) if t.is_meta else t for t in call.outputs)
+    return Call(call.op, inputs, outputs, call.attributes, call.needs, call.in_place)
 
 
 def _behind(call: Call, output: int, box: Box) -> dict[int, Box]:
     """For each input of a call the box that a box of its output can depend on."""
     if call.op.name in _MOVING:
         return _moved(call, box)
+    if call.op.name == "where":
+        return {i: _under(t, box) for i, t in enumerate(call.inputs) if t.size}
     found: dict[int, Box] = {}
     for place in _samples(box):
         terms = call.op.terms(call, place, output)
         if terms is None:
             return {i: _all_of(t) for i, t in enumerate(call.inputs) if t is not None and t.size}
-        for factor in (*(f for group in terms.groups for f in group.factors), *terms.also):
+        groups = () if call.op.name in _CHOOSING else terms.groups
+        for factor in (*(f for group in groups for f in group.factors), *terms.also):
             if factor.tensor is None or factor.places is None or factor.made:
                 continue
             inside = factor.places[(factor.places >= 0).all(axis=1)]
@@ -88,6 +118,14 @@ def _samples(box: Box) -> list[Place]:
         found[tuple(min(a + step, b) for a, b in zip(box.first, box.last, strict=True))] = None
         found[tuple(max(b - step, a) for a, b in zip(box.first, box.last, strict=True))] = None
     return list(found)
+
+
+def _under(tensor: Tensor, box: Box) -> Box:
+    """The part of an operand that a box of a result depends on which it was broadcast to."""
+    axes = len(box.first) - tensor.ndim
+    spans = zip(box.first[axes:], box.last[axes:], tensor.shape, strict=True)
+    found = [(0, 0) if n == 1 else (a, b) for a, b, n in spans]
+    return Box(tuple(a for a, _ in found), tuple(b for _, b in found))
 
 
 def _all_of(tensor: Tensor) -> Box:

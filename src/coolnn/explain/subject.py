@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +75,25 @@ class Subject:
         """Pictures (N, C, H, W) of 0..1, RGB or grey, as float32 that the network takes."""
         factor, offset = self.affine
         return np.ascontiguousarray(self.ordered(pictures) * factor + offset, np.float32)
+
+    def prepared(self, pictures: Any) -> Array:
+        """Pictures uint8 (N, H, W, C), or a list of pictures or files, as float32 that the network takes.
+
+        They are brought to the subject's size.
+        """
+        sized = dataclasses.replace(self.preprocessing, size=self.size, channels=self.channels)
+        return sized(pictures)
+
+
+@contextlib.contextmanager
+def evaluating(net: Module) -> Iterator[None]:
+    """Inside the `with` block a network is in evaluation mode."""
+    was_training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(was_training)
 
 
 def _size(size: int | Sequence[int]) -> tuple[int, int]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +20,7 @@ from ...optim import Adam
 from ...tensor import Tensor, from_numpy
 from ..layers import tapped
 from ..saliency.rules import rectifies
-from ..subject import Subject
+from ..subject import Subject, evaluating
 from .objectives import Objective
 from .parameters import Fourier, Parameterisation, Pixels
 from .regularise import Regulariser
@@ -123,7 +122,7 @@ class Ascent:
         given = [from_numpy(array) for array in objective.given(self.subject.layers, count)]
         adam = None if recipe.normalised else Adam([numbers], lr=recipe.lr)
         history = np.empty((recipe.steps, count), np.float32)
-        with self._evaluating():
+        with evaluating(self.subject.net):
             for step in range(1, recipe.steps + 1):
                 matrices = from_numpy(recipe.transform.matrices(draws, self.size))
                 gradient, values, _ = self._compiled(numbers, matrices, *given)
@@ -151,15 +150,6 @@ class Ascent:
         if self.recipe.regulariser is not None:
             moved = self.recipe.regulariser(moved, down, step)
         numbers.copy_(np.clip(moved, -0.5, 0.5))
-
-    @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        was_training = self.subject.net.training
-        self.subject.net.eval()
-        try:
-            yield
-        finally:
-            self.subject.net.train(was_training)
 
 
 def _past_rectifiers(call: Call, *grads: Any) -> tuple[Tensor | None, ...]:
