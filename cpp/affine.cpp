@@ -1,6 +1,5 @@
 // Pictures through an affine map, bilinearly, with 0 outside, and the gradient of that for the pictures.
 #include <algorithm>
-#include <cmath>
 
 #include "kernel.h"
 #include "parallel.h"
@@ -19,9 +18,8 @@ struct At {
   At(double at, int64_t length) {
     at = at > -2.0 ? at : -2.0;
     at = at < double(length) + 1.0 ? at : double(length) + 1.0;
-    const double below = std::floor(at);
-    whole = int64_t(below);
-    part = float(at - below);
+    whole = int64_t(at + 2.0) - 2;  // floor, without a call of it
+    part = float(at - double(whole));
   }
 };
 
@@ -54,8 +52,10 @@ void neighbours(const Sizes& s, const At& row, const At& column, int64_t first, 
   }
 }
 
+// C: the number of channels where the compiler knows it, else 0.
+template <int C>
 void sample_rows(const Sizes& s, const Map& map, const float* x, float* y, int64_t first, int64_t last) {
-  const int64_t c = s.channels;
+  const int64_t c = C > 0 ? C : s.channels;
   for (int64_t v = first; v < last; v++)
     for (int64_t u = 0; u < s.out_width; u++) {
       float* const out = y + (v * s.out_width + u) * c;
@@ -69,8 +69,9 @@ void sample_rows(const Sizes& s, const Map& map, const float* x, float* y, int64
 
 // Rows `first` to `last` of the gradient: all pixels of the result that look there are passed in their order, whoever
 // has which rows, so that sums are the same bits on any number of threads.
+template <int C>
 void gather_rows(const Sizes& s, const Map& map, const float* grad, float* dx, int64_t first, int64_t last) {
-  const int64_t c = s.channels;
+  const int64_t c = C > 0 ? C : s.channels;
   std::fill(dx + first * s.width * c, dx + last * s.width * c, 0.0f);
   for (int64_t v = 0; v < s.out_height; v++) {
     const double begin = map.row(0, v), end = map.row(s.out_width - 1, v);
@@ -103,12 +104,13 @@ Sizes sizes_of(const Spec& x, const Spec& y) {
 KernelPtr make_affine_sample(const Problem& p) {
   if (!accepts(p.inputs[0], p.inputs[1], p.outputs[0])) return nullptr;
   const Sizes s = sizes_of(p.inputs[0], p.outputs[0]);
+  const auto run = s.channels == 1 ? sample_rows<1> : s.channels == 3 ? sample_rows<3> : sample_rows<0>;
   const int64_t bands = (s.out_height + BAND - 1) / BAND;
   return make_function_kernel("bilinear", [=](const Arguments& a) {
     parallel_for(s.pictures * bands, [&](int64_t chunk, int) {
       const int64_t picture = chunk / bands, first = chunk % bands * BAND;
-      sample_rows(s, Map(a.in(1) + picture * 6), a.in(0) + picture * s.x_picture(), a.out(0) + picture * s.y_picture(),
-                  first, std::min(first + BAND, s.out_height));
+      run(s, Map(a.in(1) + picture * 6), a.in(0) + picture * s.x_picture(), a.out(0) + picture * s.y_picture(), first,
+          std::min(first + BAND, s.out_height));
     });
   });
 }
@@ -117,12 +119,13 @@ KernelPtr make_affine_sample(const Problem& p) {
 KernelPtr make_affine_sample_grad(const Problem& p) {
   if (!accepts(p.inputs[0], p.inputs[1], p.outputs[0])) return nullptr;
   const Sizes s = sizes_of(p.outputs[0], p.inputs[0]);
+  const auto run = s.channels == 1 ? gather_rows<1> : s.channels == 3 ? gather_rows<3> : gather_rows<0>;
   const int64_t bands = (s.height + BAND - 1) / BAND;
   return make_function_kernel("bilinear", [=](const Arguments& a) {
     parallel_for(s.pictures * bands, [&](int64_t chunk, int) {
       const int64_t picture = chunk / bands, first = chunk % bands * BAND;
-      gather_rows(s, Map(a.in(1) + picture * 6), a.in(0) + picture * s.y_picture(), a.out(0) + picture * s.x_picture(),
-                  first, std::min(first + BAND, s.height));
+      run(s, Map(a.in(1) + picture * 6), a.in(0) + picture * s.y_picture(), a.out(0) + picture * s.x_picture(), first,
+          std::min(first + BAND, s.height));
     });
   });
 }

@@ -297,3 +297,20 @@ def test_costs_count_multiply_adds() -> None:
     convolution = 2 * 4 * 8 * 8 * 3 * 9
     assert macs["conv2d"] == macs["conv2d_input_grad"] == macs["conv2d_weight_grad"] == convolution
     assert macs["linear"] == 5 * 7 * 3 and macs["matmul"] == 2 * 5 * 7 * 3
+
+
+def test_affine_sample_is_pytorchs_grid_sample() -> None:
+    """In its coordinates, which count from -1 at one edge of the picture to 1 at the other."""
+    torch = pytest.importorskip("torch")
+    x = normal(2, 3, 11, 14)
+    theta = np.array([[[0.9, -0.2, 0.1], [0.3, 1.1, -0.2]], [[-0.5, 0.4, 0.0], [0.7, 0.6, 0.3]]])
+    size = (9, 16)
+    grid = torch.nn.functional.affine_grid(torch.tensor(theta), (2, 3, *size), align_corners=False)
+    want = torch.nn.functional.grid_sample(torch.tensor(x.numpy()), grid, align_corners=False)
+    to_unit = np.array([[2 / size[1], 0, 1 / size[1] - 1], [0, 2 / size[0], 1 / size[0] - 1], [0, 0, 1]])
+    from_unit = np.array(
+        [[x.shape[3] / 2, 0, (x.shape[3] - 1) / 2], [0, x.shape[2] / 2, (x.shape[2] - 1) / 2], [0, 0, 1]]
+    )
+    square = np.concatenate([theta, np.tile([[[0.0, 0.0, 1.0]]], (2, 1, 1))], axis=1)
+    matrices = (from_unit @ square @ to_unit)[:, :2]
+    assert np.abs(ops.affine_sample(x, matrices, size).numpy() - want.numpy()).max() < 1e-10

@@ -19,8 +19,10 @@ from .patches import Hit, TopPatches, top_patches
 from .preferred import Preferred
 from .receptive import Field, receptive_field
 from .saliency import backward_rule
+from .stimuli import Stimuli
 from .subject import Subject
 from .trace import Trace, recording, trace
+from .tuning import LayerTuning, Tuning, tuning
 
 __all__ = [
     "Backward",
@@ -32,14 +34,17 @@ __all__ = [
     "GradientExplanation",
     "Hit",
     "Layer",
+    "LayerTuning",
     "Layers",
     "Part",
     "Pictures",
     "Preferred",
+    "Stimuli",
     "Subject",
     "Term",
     "TopPatches",
     "Trace",
+    "Tuning",
     "backward_rule",
     "convolutions",
     "evaluating",
@@ -55,6 +60,7 @@ __all__ = [
     "tapped",
     "top_patches",
     "trace",
+    "tuning",
 ]
 
 make_callable(__name__, "coolnn.explain:explain_number")
