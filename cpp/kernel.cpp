@@ -100,9 +100,10 @@ KernelPtr make_kernel(const Problem& problem) {
   static const std::unordered_map<std::string, Factory> factories = [] {
     std::unordered_map<std::string, Factory> all;
     for (const Family& family :
-         {elementwise_family(), reduce_family(), movement_family(), index_family(), gemm_family(), conv_family(),
-          conv_backward_family(), pool_family(), resample_family(), normalization_family(), softmax_family(),
-          dropout_family(), optimizer_family(), warp_family(), affine_family()})
+         {elementwise_family(), reduce_family(), movement_family(), index_family(), gemm_family(),
+          matmul_update_family(), conv_family(), conv_backward_family(), pool_family(), resample_family(),
+          normalization_family(), softmax_family(), dropout_family(), optimizer_family(), warp_family(),
+          affine_family()})
       for (const FamilyEntry& entry : family) all.emplace(entry.name, entry.factory);
     return all;
   }();

@@ -123,6 +123,7 @@ Family reduce_family();
 Family movement_family();
 Family index_family();
 Family gemm_family();
+Family matmul_update_family();
 Family conv_family();
 Family conv_backward_family();
 Family pool_family();

@@ -1,8 +1,9 @@
+#include "optimizer.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "isa.h"
-#include "kernel.h"
 #include "parallel.h"
 
 namespace coolnn {
@@ -23,66 +24,94 @@ bool fits(const Problem& p, size_t count, int64_t values, bool last_optional = f
   return hyper.present() && hyper.dtype == DType::f32 && hyper.elements() >= values;
 }
 
-const float* shifted(const float* p, int64_t by) { return p == nullptr ? nullptr : p + by; }
+// Number `by` on of one of the arrays; null where it is absent.
+const float* in(const void* const* inputs, int i, int64_t by) {
+  return inputs[i] == nullptr ? nullptr : static_cast<const float*>(inputs[i]) + by;
+}
+float* out(void* const* outputs, int i, int64_t by) { return static_cast<float*>(outputs[i]) + by; }
+
+// An update made from a function object that takes what Update::apply does.
+template <class F> class FunctionUpdate final : public Update {
+ public:
+  explicit FunctionUpdate(F function) : function_(function) {}
+  void apply(const void* const* inputs, void* const* outputs, const GradientSource& grad, int64_t begin,
+             int64_t end) const override {
+    function_(inputs, outputs, grad, begin, end);
+  }
+
+ private:
+  F function_;
+};
+using UpdatePtr = std::unique_ptr<Update>;
+template <class F> UpdatePtr make_function_update(F function) {
+  return std::make_unique<FunctionUpdate<F>>(function);
+}
 
 // inputs: param, grad, buffer|None, hyper [rate, grad_scale]; outputs: param[, buffer]
-KernelPtr make_sgd(const Problem& p) {
+UpdatePtr make_sgd(const Problem& p) {
   if (!fits(p, 3, 2, true)) return nullptr;
   const float momentum = float(p.number("momentum")), fresh = float(1 - p.number("dampening"));
   const float decay = float(p.number("weight_decay"));
   const bool nesterov = p.integer("nesterov") != 0, first = p.integer("first") != 0;
-  const int64_t n = p.inputs[0].elements();
   const auto sgd = isa().optimizer.sgd;
-  return make_function_kernel("fused", [=](const Arguments& a) {
-    const float* hyper = a.in(3);
-    const SgdSettings settings{hyper[0], hyper[1], momentum, fresh, decay, nesterov, first};
-    parallel_range(n, GRAIN, [&](int64_t b, int64_t e) {
-      float* new_buffer = a.in(2) == nullptr ? nullptr : a.out(1) + b;
-      sgd(a.in(0) + b, a.in(1) + b, shifted(a.in(2), b), a.out(0) + b, new_buffer, e - b, settings);
-    });
-  });
+  return make_function_update(
+      [=](const void* const* inputs, void* const* outputs, const GradientSource& grad, int64_t b, int64_t e) {
+        const float* hyper = in(inputs, 3, 0);
+        const float* buffer = in(inputs, 2, b);
+        const SgdSettings settings{hyper[0], hyper[1], momentum, fresh, decay, nesterov, first};
+        sgd(in(inputs, 0, b), grad, buffer, out(outputs, 0, b), buffer == nullptr ? nullptr : out(outputs, 1, b), e - b,
+            settings);
+      });
 }
 
 // inputs: param, grad, m, v, hyper [rate, grad_scale, 1 - beta1^t, 1 - beta2^t]; outputs: param, m, v
-KernelPtr make_adam(const Problem& p) {
+UpdatePtr make_adam(const Problem& p) {
   if (!fits(p, 4, 4)) return nullptr;
   const double beta1 = p.number("beta1"), beta2 = p.number("beta2"), eps = p.number("eps");
   const double decay = p.number("weight_decay");
   const bool decoupled = p.integer("decoupled") != 0;
-  const int64_t n = p.inputs[0].elements();
   const auto adam = isa().optimizer.adam;
-  return make_function_kernel("fused", [=](const Arguments& a) {
-    const float* hyper = a.in(4);
-    AdamSettings s;
-    s.grad_scale = hyper[1];
-    s.beta1 = float(beta1), s.one_minus_beta1 = float(1 - beta1);
-    s.beta2 = float(beta2), s.one_minus_beta2 = float(1 - beta2);
-    s.eps = float(eps);
-    s.step = float(double(hyper[0]) / hyper[2]);
-    s.inverse_root_correction2 = float(1 / std::sqrt(double(hyper[3])));
-    s.weight_decay = decoupled ? 0.0f : float(decay);
-    s.shrink = decoupled ? float(1 - double(hyper[0]) * decay) : 1.0f;
-    parallel_range(n, GRAIN, [&](int64_t b, int64_t e) {
-      adam(a.in(0) + b, a.in(1) + b, a.in(2) + b, a.in(3) + b, a.out(0) + b, a.out(1) + b, a.out(2) + b, e - b, s);
-    });
-  });
+  return make_function_update(
+      [=](const void* const* inputs, void* const* outputs, const GradientSource& grad, int64_t b, int64_t e) {
+        const float* hyper = in(inputs, 4, 0);
+        AdamSettings s;
+        s.grad_scale = hyper[1];
+        s.beta1 = float(beta1), s.one_minus_beta1 = float(1 - beta1);
+        s.beta2 = float(beta2), s.one_minus_beta2 = float(1 - beta2);
+        s.eps = float(eps);
+        s.step = float(double(hyper[0]) / hyper[2]);
+        s.inverse_root_correction2 = float(1 / std::sqrt(double(hyper[3])));
+        s.weight_decay = decoupled ? 0.0f : float(decay);
+        s.shrink = decoupled ? float(1 - double(hyper[0]) * decay) : 1.0f;
+        adam(in(inputs, 0, b), grad, in(inputs, 2, b), in(inputs, 3, b), out(outputs, 0, b), out(outputs, 1, b),
+             out(outputs, 2, b), e - b, s);
+      });
 }
 
 // inputs: param, grad, square, buffer|None, hyper [rate, grad_scale]; outputs: param, square[, buffer]
-KernelPtr make_rmsprop(const Problem& p) {
+UpdatePtr make_rmsprop(const Problem& p) {
   if (!fits(p, 4, 2, true)) return nullptr;
   const double alpha = p.number("alpha");
   const float eps = float(p.number("eps")), decay = float(p.number("weight_decay"));
   const float momentum = float(p.number("momentum"));
-  const int64_t n = p.inputs[0].elements();
   const auto rmsprop = isa().optimizer.rmsprop;
+  return make_function_update(
+      [=](const void* const* inputs, void* const* outputs, const GradientSource& grad, int64_t b, int64_t e) {
+        const float* hyper = in(inputs, 4, 0);
+        const float* buffer = in(inputs, 3, b);
+        const RmspropSettings settings{hyper[0], hyper[1], float(alpha), float(1 - alpha), eps, decay, momentum};
+        rmsprop(in(inputs, 0, b), grad, in(inputs, 2, b), buffer, out(outputs, 0, b), out(outputs, 1, b),
+                buffer == nullptr ? nullptr : out(outputs, 2, b), e - b, settings);
+      });
+}
+
+KernelPtr make_step(const Problem& p) {
+  const std::shared_ptr<Update> update = make_update(p);
+  if (update == nullptr) return nullptr;
+  const int64_t n = p.inputs[UPDATE_PARAM].elements();
   return make_function_kernel("fused", [=](const Arguments& a) {
-    const float* hyper = a.in(4);
-    const RmspropSettings settings{hyper[0], hyper[1], float(alpha), float(1 - alpha), eps, decay, momentum};
     parallel_range(n, GRAIN, [&](int64_t b, int64_t e) {
-      float* new_buffer = a.in(3) == nullptr ? nullptr : a.out(2) + b;
-      rmsprop(a.in(0) + b, a.in(1) + b, a.in(2) + b, shifted(a.in(3), b), a.out(0) + b, a.out(1) + b, new_buffer, e - b,
-              settings);
+      update->apply(a.inputs, a.outputs, {a.in(UPDATE_GRAD) + b}, b, e);
     });
   });
 }
@@ -102,11 +131,18 @@ KernelPtr make_ema(const Problem& p) {
 
 }  // namespace
 
+std::unique_ptr<Update> make_update(const Problem& problem) {
+  if (problem.name == "sgd_step") return make_sgd(problem);
+  if (problem.name == "adam_step") return make_adam(problem);
+  if (problem.name == "rmsprop_step") return make_rmsprop(problem);
+  return nullptr;
+}
+
 Family optimizer_family() {
   return {
-      {"sgd_step", make_sgd},
-      {"adam_step", make_adam},
-      {"rmsprop_step", make_rmsprop},
+      {"sgd_step", make_step},
+      {"adam_step", make_step},
+      {"rmsprop_step", make_step},
       {"ema_step", make_ema},
   };
 }

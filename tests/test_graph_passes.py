@@ -209,3 +209,21 @@ def test_input_gradients_with_constant_weights(case, isa):
         assert np.abs(gradient.numpy() - wanted.numpy()).max() <= 2 * CONV.rtol * np.abs(wanted.numpy()).max(
             initial=1e-6
         )
+
+
+def test_products_go_into_the_update_that_alone_reads_them():
+    rng = np.random.default_rng(0)
+    x, y = cool.tensor(rng.standard_normal((6, 20)).astype(np.float32)), cool.tensor(rng.integers(0, 12, 6))
+    for rule in (cool.optim.SGD, cool.optim.Adam, cool.optim.RMSprop):
+        nets = []
+        for clip in (None, 1e9):  # a gradient that is clipped has another reader
+            cool.manual_seed(0)
+            net = cool.nn.Sequential(cool.nn.Linear(20, 30), cool.nn.ReLU(), cool.nn.Linear(30, 12))
+            step = cool.compile_step(net, optimizer=rule(net.parameters(), lr=0.1), clip_norm=clip)
+            count = step.dump(x, y).count("matmul_update")
+            assert count == (2 if clip is None else 0)
+            for _ in range(3):
+                step(x, y)
+            nets.append(net)
+        for fused, apart in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+            np.testing.assert_array_equal(fused.numpy(), apart.numpy())

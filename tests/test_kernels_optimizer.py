@@ -85,3 +85,32 @@ def test_unequal_lengths_are_refused() -> None:
     hyper = spec_of(np.zeros(1, np.float32))
     assert prepare("ema_step", {}, [Spec((3,)), Spec((4,)), hyper], [Spec((3,))]) is None
     assert prepare("ema_step", {}, [Spec((3,)), Spec((3,)), Spec((0,))], [Spec((3,))]) is None
+
+
+PRODUCTS = [
+    *itertools.product((9, 14, 15, 40), (9, 32, 33), (1, 7, 16)),
+    *((5, 40, 9), (40, 5, 9), (3, 4, 0), (0, 4, 3), (12, 11, 600), (130, 2100, 8), (230, 300, 70)),
+]
+
+
+@pytest.mark.parametrize(("m", "n", "k"), PRODUCTS)
+def test_update_by_a_product(m: int, n: int, k: int) -> None:
+    """The reference has float64 products; the bound is that of a product's rounding."""
+    rng = np.random.default_rng(m + n + k)
+    param, buffer, square = (rng.standard_normal((m, n)).astype(np.float32) for _ in range(3))
+    hyper = np.array([0.1, 0.5], np.float32)
+    sgd = {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01, "nesterov": True, "first": False}
+    for turn_a, turn_b in itertools.product((False, True), (False, True)):
+        a = rng.standard_normal((k, m) if turn_a else (m, k)).astype(np.float32)
+        b = rng.standard_normal((n, k) if turn_b else (k, n)).astype(np.float32)
+        product = {"transpose_a": turn_a, "transpose_b": turn_b}
+        attributes = {"update": "sgd_step", **product, **sgd}
+        compare("matmul_update", attributes, [a, b, param, buffer, hyper], [2, 3], 2e-6)
+        compare("matmul_update", attributes, [a, b, param, None, hyper], [2], 2e-6)
+    adam = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-2, "weight_decay": 0.01, "decoupled": False}
+    corrections = np.array([1e-2, 0.5, 0.1, 0.001], np.float32)
+    arrays = [a, b, param, buffer, np.abs(square), corrections]
+    compare("matmul_update", {"update": "adam_step", **product, **adam}, arrays, [2, 3, 4], 5e-6)
+    rmsprop = {"alpha": 0.99, "eps": 1e-2, "weight_decay": 0.01, "momentum": 0.9}
+    arrays = [a, b, param, np.abs(square), buffer, hyper]
+    compare("matmul_update", {"update": "rmsprop_step", **product, **rmsprop}, arrays, [2, 3, 4], 5e-6)

@@ -6,12 +6,15 @@ What changes from step to step comes as a float32 tensor `hyper`, so that the pr
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 
 from ..autograd import Call, apply_into
 from ..spec import Spec
 from ..tensor import Tensor
-from .op import Array, Op, define
+from .linear import MATMUL
+from .op import OPS, Array, Op, define
 from .terms import Place, Terms, elementwise
 
 __all__ = ["adam_step", "ema_step", "rmsprop_step", "sgd_step"]
@@ -135,10 +138,40 @@ class EmaStep(Op):
         return elementwise(call, place, output, "The exponential moving average of a parameter", whole=(2,))
 
 
+class MatmulUpdate(Op):
+    """An optimizer's step with a matrix product as the gradient, which nobody else sees: made by a pass over a graph.
+
+    Inputs: the product's two, then those of the step without the gradient. `update` names the step; the attributes are
+    the product's and the step's.
+    """
+
+    name = "matmul_update"
+
+    def infer(self, a: Spec, b: Spec, *others: Spec | None, update: str, **attributes: Any) -> tuple[Spec, ...]:
+        product, step = _split(attributes)
+        made = OPS[update].infer(others[0], MATMUL.infer(a, b, **product), *others[1:], **step)
+        return cast("tuple[Spec, ...]", made)
+
+    def reference(self, a: Array, b: Array, *others: Array | None, update: str, **attributes: Any) -> tuple[Array, ...]:
+        product, step = _split(attributes)
+        made = OPS[update].reference(others[0], MATMUL.reference(a, b, **product), *others[1:], **step)
+        return cast("tuple[Array, ...]", made)
+
+    def macs(self, inputs: tuple[Any, ...], outputs: tuple[Spec, ...], **attributes: Any) -> int:
+        return MATMUL.macs(inputs, outputs, **_split(attributes)[0])
+
+
+def _split(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The product's attributes and the others."""
+    own = ("transpose_a", "transpose_b")
+    return {k: attributes[k] for k in own}, {k: v for k, v in attributes.items() if k not in own}
+
+
 SGD_STEP = define(SgdStep)
 ADAM_STEP = define(AdamStep)
 RMSPROP_STEP = define(RmspropStep)
 EMA_STEP = define(EmaStep)
+MATMUL_UPDATE = define(MatmulUpdate)
 
 
 def sgd_step(

@@ -11,6 +11,7 @@ from .constants import split_constants
 from .fold import fold_batch_norm
 from .fuse import fuse_finish
 from .unused import drop_unused
+from .update import fuse_matmul_update
 
 __all__ = [
     "INFERENCE_PASSES",
@@ -20,13 +21,14 @@ __all__ = [
     "fold_batch_norm",
     "fuse_conv_backward",
     "fuse_finish",
+    "fuse_matmul_update",
     "split_constants",
 ]
 
 Pass = Callable[[Graph], Graph]
 
 #: What every graph goes through before it is made ready to run, in this order,
-PASSES: tuple[Pass, ...] = (drop_unused, fuse_conv_backward, fuse_finish)
+PASSES: tuple[Pass, ...] = (drop_unused, fuse_conv_backward, fuse_finish, fuse_matmul_update)
 #: and one whose weights are constant.
 INFERENCE_PASSES: tuple[Pass, ...] = (
     drop_unused,
