@@ -11,6 +11,7 @@ bool is_picture(const Spec& spec, DType dtype = DType::f32) { return spec.rank =
 bool indexable(const Spec& spec) { return spec.shape[2] * spec.shape[3] < (int64_t(1) << 31); }
 int64_t channel_vectors(int64_t channels) { return (channels + isa().vector_floats - 1) / isa().vector_floats; }
 
+// The second output, the indices, may be left out when the kernel runs.
 KernelPtr max_pool(const Problem& p, Windows vertical, Windows horizontal) {
   const Spec &x = p.inputs[0], &y = p.outputs[0];
   if (!is_picture(x) || !is_picture(y) || !is_picture(p.outputs[1], DType::i32) || !indexable(x)) return nullptr;
@@ -32,7 +33,7 @@ KernelPtr max_pool(const Problem& p, Windows vertical, Windows horizontal) {
       for (int64_t row = first; row < last; row++) {
         r.x = a.in(0) + row / out_height * sample;
         r.y = a.out(0) + row * out_width * channels;
-        r.indices = a.out<int32_t>(1) + row * out_width * channels;
+        r.indices = a.out<int32_t>(1) != nullptr ? a.out<int32_t>(1) + row * out_width * channels : nullptr;
         r.row = vertical.first[size_t(row % out_height)];
         r.rows = vertical.count[size_t(row % out_height)];
         run_row(r);

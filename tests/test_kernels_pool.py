@@ -6,8 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_harness import Array, check, prepare, run, spec_of
+from kernel_harness import ISAS, Array, check, engine, prepare, run, spec_of
 
+from coolnn import meta, tensor
+from coolnn.autograd import apply
+from coolnn.graph import trace
+from coolnn.graph.program import Program
+from coolnn.ops.pool import MAX_POOL2D
 from coolnn.spec import Spec
 
 CHANNELS = (1, 2, 3, 6, 7, 8, 15, 16, 17, 33, 64, 100)
@@ -93,6 +98,18 @@ def test_max_pool(pool: Any, channels: int) -> None:
     check("max_pool2d_grad", {"input_size": pool[0]}, [grad, indices], dx)
     del attributes["output_size"]
     check("max_pool2d_grad", {"input_size": pool[0], **attributes}, [grad, indices], dx)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+def test_max_pool_where_nobody_reads_the_indices(pool: Any, channels: int) -> None:
+    x = normal(2, channels, *pool[0])
+    attributes, y, _ = max_case(x, pool)
+    for isa in ISAS:
+        with engine(isa):
+            program = Program(trace(lambda x: [apply(MAX_POOL2D, x, **attributes)], [meta(*x.shape)]))
+            assert program.bytes == 64  # the least there is: the indices have no place
+            np.testing.assert_array_equal(program.run([tensor(x)])[0].numpy(), exact(y), err_msg=isa)
 
 
 def test_max_pool_of_special_numbers() -> None:

@@ -22,7 +22,7 @@ template <bool PARTIAL> static INLINE void write(float* p, vf x, int lanes) {
 }
 
 // The maximum over one window for V vectors of channels. The first maximum wins; a NaN wins over all that came before.
-template <int V, int ROWS, int COLUMNS, bool PARTIAL>
+template <int V, int ROWS, int COLUMNS, bool PARTIAL, bool INDICES>
 static INLINE void max_window(const MaxPoolRow& r, const float* x, int columns, float* y, int32_t* indices,
                               int32_t pixel, int lanes) {
   const int nh = ROWS > 0 ? ROWS : r.rows, nw = COLUMNS > 0 ? COLUMNS : columns;
@@ -40,23 +40,26 @@ static INLINE void max_window(const MaxPoolRow& r, const float* x, int columns, 
         const vf value = read<PARTIAL>(x + i * row_step + j * column_step + v * VL, lanes);
         const vi take = (value > best[v]) | (value != value);
         best[v] = select(take, value, best[v]);
-        where[v] = take ? tap : where[v];
+        if (INDICES) where[v] = take ? tap : where[v];
       }
     }
   }
   for (int v = 0; v < V; v++) {
     write<PARTIAL>(y + v * VL, best[v], lanes);
-    write<PARTIAL>((float*)indices + v * VL, as_float(where[v] + pixel), lanes);
+    if (INDICES) write<PARTIAL>((float*)indices + v * VL, as_float(where[v] + pixel), lanes);
   }
 }
 
 static void max_of_nothing(float* y, int32_t* indices, int64_t n) {
-  for (int64_t i = 0; i < n; i++) y[i] = -__builtin_inff(), indices[i] = -1;
+  for (int64_t i = 0; i < n; i++) {
+    y[i] = -__builtin_inff();
+    if (indices != nullptr) indices[i] = -1;
+  }
 }
 
 // Output columns [begin, end). A function of its own for each size of windows (0: any): in one large function the
 // compiler runs out of registers for the loops that matter.
-template <int ROWS, int COLUMNS, bool PARTIAL>
+template <int ROWS, int COLUMNS, bool PARTIAL, bool INDICES>
 static NOINLINE void max_span(const MaxPoolRow r, int64_t begin, int64_t end) {
   const int32_t row_pixel = int32_t(r.row * r.width);
   for (int64_t o = begin; o < end; o++) {
@@ -64,31 +67,32 @@ static NOINLINE void max_span(const MaxPoolRow r, int64_t begin, int64_t end) {
     const int32_t pixel = row_pixel + r.first[o];
     const float* x = r.x + pixel * r.channels;
     float* y = r.y + o * r.channels;
-    int32_t* indices = r.indices + o * r.channels;
+    int32_t* indices = INDICES ? r.indices + o * r.channels : nullptr;
     if (COLUMNS == 0 && columns == 0) {
       max_of_nothing(y, indices, r.channels);
       continue;
     }
     int64_t c = 0;
     for (; c + 2 * VL <= r.channels; c += 2 * VL)
-      max_window<2, ROWS, COLUMNS, false>(r, x + c, columns, y + c, indices + c, pixel, VL);
+      max_window<2, ROWS, COLUMNS, false, INDICES>(r, x + c, columns, y + c, indices + c, pixel, VL);
     if (c + VL <= r.channels) {
-      max_window<1, ROWS, COLUMNS, false>(r, x + c, columns, y + c, indices + c, pixel, VL);
+      max_window<1, ROWS, COLUMNS, false, INDICES>(r, x + c, columns, y + c, indices + c, pixel, VL);
       c += VL;
     }
     if (c < r.channels)
-      max_window<1, ROWS, COLUMNS, PARTIAL>(r, x + c, columns, y + c, indices + c, pixel, int(r.channels - c));
+      max_window<1, ROWS, COLUMNS, PARTIAL, INDICES>(r, x + c, columns, y + c, indices + c, pixel,
+                                                       int(r.channels - c));
   }
 }
 
-template <bool PARTIAL> static void max_row_of(const MaxPoolRow& r) {
+template <bool PARTIAL, bool INDICES> static void max_row_of(const MaxPoolRow& r) {
   for (int64_t begin = 0, end; begin < r.out_width; begin = end) {
     bool even;
     end = span_end(r.count, begin, r.out_width, &even);
     const int size = even && r.rows == r.count[begin] ? r.rows : 0;
-    if (size == 2) max_span<2, 2, PARTIAL>(r, begin, end);
-    else if (size == 3) max_span<3, 3, PARTIAL>(r, begin, end);
-    else max_span<0, 0, PARTIAL>(r, begin, end);
+    if (size == 2) max_span<2, 2, PARTIAL, INDICES>(r, begin, end);
+    else if (size == 3) max_span<3, 3, PARTIAL, INDICES>(r, begin, end);
+    else max_span<0, 0, PARTIAL, INDICES>(r, begin, end);
   }
 }
 
@@ -97,8 +101,8 @@ static void max_row(const MaxPoolRow& r) {
   const int64_t spill = (VL - r.channels % VL) % VL;
   const float* last = r.x + (r.row + (r.rows - 1) * r.row_step + 1) * r.width * r.channels;
   const bool room = r.y_end - (r.y + r.out_width * r.channels) >= spill && r.x_end - last >= spill;
-  if (room) max_row_of<false>(r);
-  else max_row_of<true>(r);
+  if (r.indices == nullptr) room ? max_row_of<false, false>(r) : max_row_of<true, false>(r);
+  else room ? max_row_of<false, true>(r) : max_row_of<true, true>(r);
 }
 
 // What one pixel collects from the windows over it, for one vector of channels.

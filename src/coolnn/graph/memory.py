@@ -34,11 +34,14 @@ class Layout:
     root: Callable[[Value], Value]
 
 
-def plan_memory(graph: Graph, aliases: dict[Value, Value], workspaces: list[int]) -> Layout:
+def plan_memory(
+    graph: Graph, aliases: dict[Value, Value], workspaces: list[int], unwritten: frozenset[Value] = frozenset()
+) -> Layout:
     """Gives every inner value and workspace a place, so that what lives at the same time does not overlap.
 
-    `aliases` says which values are another name for a value's memory (reshape). Large blocks are placed first, each at
-    the lowest offset that is free for its whole life (greedy by size, Pisarchyk & Lee 2020, arXiv:2001.03288).
+    `aliases` says which values are another name for a value's memory (reshape), `unwritten` which need none. Large
+    blocks are placed first, each at the lowest offset that is free for its whole life (greedy by size, Pisarchyk & Lee
+    2020, arXiv:2001.03288).
     """
     outside = {*graph.inputs, *graph.outputs, *graph.externals()}
     root = _share_in_place(graph, aliases, outside)
@@ -47,7 +50,7 @@ def plan_memory(graph: Graph, aliases: dict[Value, Value], workspaces: list[int]
     size: dict[Value, int] = {}
     for number, step in enumerate(graph.steps):
         for value in (*step.inputs, *step.outputs):
-            if value is None or root(value) in outside:
+            if value is None or root(value) in outside or value in unwritten:
                 continue
             block = root(value)
             first.setdefault(block, number)

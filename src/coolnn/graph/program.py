@@ -65,7 +65,8 @@ class Program:
             if ready.alias and step.inputs[0] is not None
         }
         self.workspaces = [ready.kernel.workspace_bytes if ready.kernel else 0 for ready in prepared]
-        self.layout = plan_memory(graph, aliases, self.workspaces)
+        self._unwritten = _unwritten(graph, prepared)
+        self.layout = plan_memory(graph, aliases, self.workspaces, self._unwritten)
         self._packed = self._pack(graph, prepared)
         unread = self._only_packed(graph)
         self.outside = [*(value for value in graph.externals() if value not in unread), *self._packed.values()]
@@ -123,7 +124,7 @@ class Program:
         plan.add(ready.kernel, inputs, outputs, workspace, self._place(packed))
 
     def _place(self, value: Value | None) -> _core.Place:
-        if value is None:
+        if value is None or value in self._unwritten:
             return None
         root = self.layout.root(value)
         if root in self._numbers:
@@ -213,6 +214,18 @@ def _view(place: tuple[str, int], spec: Spec, arena: _core.Buffer, externals: tu
     stored = np.frombuffer(memoryview(buffer), spec.dtype, spec.size, offset)
     rank = len(spec.shape)
     return stored.reshape([spec.shape[i] for i in storage_order(rank)]).transpose(logical_order(rank))
+
+
+def _unwritten(graph: Graph, prepared: Sequence[Prepared]) -> frozenset[Value]:
+    """What kernels need not write, because nobody reads it."""
+    read = {*graph.outputs, *graph.consumers()}
+    optional = [
+        step.outputs[i]
+        for step, ready in zip(graph.steps, prepared, strict=True)
+        if ready.kernel is not None
+        for i in step.op.optional_outputs
+    ]
+    return frozenset(value for value in optional if value not in read)
 
 
 def _prepare(step: Step, constant_weights: bool) -> Prepared:

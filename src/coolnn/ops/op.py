@@ -40,6 +40,8 @@ class Op:
     saves_outputs: tuple[int, ...] | bool = False
     #: Which input holds weights that a kernel may want packed once, where they are constant.
     weight_input: int | None = None
+    #: Outputs that its kernel leaves out where a compiled program has nobody who reads them.
+    optional_outputs: tuple[int, ...] = ()
 
     def infer(self, *args: Any, **kwargs: Any) -> Spec | tuple[Spec, ...]:
         """Shape rule: the outputs' specs from those of the inputs (None: absent); raises ValueError that says why.

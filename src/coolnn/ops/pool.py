@@ -114,6 +114,7 @@ class MaxPool2d(Op):
     onnx = "MaxPool"
     saves_inputs = ()
     saves_outputs = (1,)
+    optional_outputs = (1,)
 
     def infer(
         self, x: Spec, *, kernel_size: Pair, stride: Pair, padding: Sides, dilation: Pair, output_size: Pair
@@ -162,6 +163,7 @@ class AdaptiveMaxPool2d(Op):
     name = "adaptive_max_pool2d"
     saves_inputs = ()
     saves_outputs = (1,)
+    optional_outputs = (1,)
 
     def infer(self, x: Spec, *, output_size: Pair) -> tuple[Spec, Spec]:
         need_pictures("adaptive_max_pool2d", input=x)
