@@ -1,6 +1,6 @@
 // Winograd's weight gradient: dw = GT [sum over tiles of (BT x B) . (A dy AT)] G, the sum as one product a point.
 //
-// Chunk after chunk of tiles is transformed by all threads, past the caches; then the sums, cut into blocks of
+// Chunk after chunk of tiles is transformed by all threads; then the sums, cut into blocks of
 // channels, are shared out: each block adds up the whole chunk, so its order does not depend on the number of threads.
 // With many channels and one chunk, a thread keeps a block's sums at all points in its cache and finishes them there.
 #include "winograd.h"
@@ -8,9 +8,11 @@
 namespace coolnn {
 namespace {
 
-constexpr int64_t CHUNK = 24 << 20;  // bytes of transformed tiles
+// Bytes of transformed tiles: all of them where they stay in the last-level cache, and then better in the second-level
+// ones; more go to memory past the caches.
+constexpr int64_t IN_CACHES = 12 << 20, CACHED_CHUNK = 2 << 20, STREAMED_CHUNK = 24 << 20;
 constexpr int64_t BLOCK = 64;        // channels of x and of dy in a block of sums: those of all points fit a cache
-constexpr int64_t RUN = 64;          // tiles added up at a time: 64 channels of them fit the first-level cache
+constexpr int64_t MOST_RUN = 64;     // tiles added up at a time: 64 channels of them fit the first-level cache
 constexpr int64_t ENOUGH_TASKS = 16;  // blocks that keep all threads busy
 constexpr int64_t TRANSFORM_GRAIN = 8;  // tiles
 
@@ -28,9 +30,13 @@ class WinogradWeightGrad final : public Kernel {
         c_blocks_(ceil_div(c_, BLOCK)),
         blocks_(c_blocks_ * ceil_div(k_, BLOCK)) {
     algorithm = "winograd_" + std::to_string(f_.outputs) + "x" + std::to_string(f_.outputs);
-    const int64_t most = std::max(RUN, CHUNK / (4 * points_ * (c_ + k_)));
+    // All tiles at once where the sums of all blocks, which then need not stand in memory, would take as much more.
+    const int64_t tile_bytes = 4 * points_ * (c_ + k_), sums_bytes = 4 * blocks_ * points_ * POINT;
+    at_once_ = blocks_ >= ENOUGH_TASKS && grid_.tiles * tile_bytes <= STREAMED_CHUNK + sums_bytes;
+    stream_ = grid_.tiles * tile_bytes > IN_CACHES;
+    const int64_t chunk = (stream_ ? STREAMED_CHUNK : CACHED_CHUNK) / tile_bytes;
+    const int64_t most = at_once_ ? grid_.tiles : std::max(MOST_RUN, chunk);
     chunk_tiles_ = ceil_div(grid_.tiles, ceil_div(grid_.tiles, most));
-    at_once_ = chunk_tiles_ == grid_.tiles && blocks_ >= ENOUGH_TASKS;
     workspace_bytes =
         size_t(4 * (layout(c_).size + layout(k_).size + (at_once_ ? slots_ : blocks_) * points_ * POINT));
   }
@@ -74,9 +80,9 @@ class WinogradWeightGrad final : public Kernel {
                  float* d, const TileLayout& d_layout) const {
     grid_.each(begin, end, [&](int64_t tile, int64_t image, int64_t row, int64_t column) {
       f_.input(s_.picture(a.in(0), image), row - s_.top, column - s_.left, v + v_layout.tile(tile - origin),
-               v_layout.point, v_layout.block(), true);
+               v_layout.point, v_layout.block(), stream_);
       f_.gradient(s_.output_picture(a.in(1), image), row, column, d + d_layout.tile(tile - origin), d_layout.point,
-                  d_layout.block(), true);
+                  d_layout.block(), stream_);
     });
   }
 
@@ -87,15 +93,16 @@ class WinogradWeightGrad final : public Kernel {
     const int64_t k = first_k(block), k_blocks = std::min(BLOCK, k_ - k) / WINOGRAD_BLOCK;
     v += point * v_layout.point + c / WINOGRAD_BLOCK * v_layout.block();
     d += point * d_layout.point + k / WINOGRAD_BLOCK * d_layout.block();
-    for (int64_t begin = 0; begin < tiles; begin += RUN) {
+    const int64_t run = ceil_div(tiles, ceil_div(tiles, MOST_RUN));  // as even as can be, so that no short one is left
+    for (int64_t begin = 0; begin < tiles; begin += run) {
       const int64_t here = begin * WINOGRAD_BLOCK;
       // What comes next are the following tiles, or the first of the following point.
-      const bool more = begin + RUN < tiles;
-      const int64_t next_v = more ? here + RUN * WINOGRAD_BLOCK : v_layout.point;
-      const int64_t next_d = more ? here + RUN * WINOGRAD_BLOCK : d_layout.point;
+      const bool more = begin + run < tiles;
+      const int64_t next_v = more ? here + run * WINOGRAD_BLOCK : v_layout.point;
+      const int64_t next_d = more ? here + run * WINOGRAD_BLOCK : d_layout.point;
       for (int64_t i = 0; i < k_blocks; i++)
         table_.accumulate(d + i * d_layout.block() + here, v + here, v_layout.block(),
-                          int(std::min(RUN, tiles - begin)), sums + i * WINOGRAD_BLOCK * c_count, c_count, c_count,
+                          int(std::min(run, tiles - begin)), sums + i * WINOGRAD_BLOCK * c_count, c_count, c_count,
                           add || begin > 0, d + i * d_layout.block() + next_d, v + i * v_layout.block() + next_v);
     }
   }
@@ -112,7 +119,7 @@ class WinogradWeightGrad final : public Kernel {
   const TileGrid grid_;
   const int64_t points_, c_, k_, slots_, c_blocks_, blocks_;
   int64_t chunk_tiles_;
-  bool at_once_;
+  bool at_once_, stream_;
 };
 
 }  // namespace
