@@ -7,9 +7,11 @@ from ..callable_module import make_callable
 from . import images, preferred
 from .backward import Backward
 from .build import graph
+from .control import random_weights
 from .drawing import Drawing
 from .field import Box
 from .gradient import GradientExplanation, explain_gradient
+from .hierarchy import Hierarchy, hierarchy
 from .images import Pictures
 from .layers import Layer, Layers, evaluating, tapped
 from .maps import FeatureMaps, convolutions, feature_maps, filters
@@ -32,6 +34,7 @@ __all__ = [
     "FeatureMaps",
     "Field",
     "GradientExplanation",
+    "Hierarchy",
     "Hit",
     "Layer",
     "LayerTuning",
@@ -53,8 +56,10 @@ __all__ = [
     "feature_maps",
     "filters",
     "graph",
+    "hierarchy",
     "images",
     "preferred",
+    "random_weights",
     "receptive_field",
     "recording",
     "tapped",
