@@ -20,7 +20,7 @@ from .numbers import explain as explain_number
 from .patches import Hit, TopPatches, top_patches
 from .preferred import Preferred
 from .receptive import Field, receptive_field
-from .saliency import backward_rule
+from .saliency import Explainer, SaliencyMap, backward_rule
 from .stimuli import Stimuli
 from .subject import Subject
 from .trace import Trace, recording, trace
@@ -30,6 +30,7 @@ __all__ = [
     "Backward",
     "Box",
     "Drawing",
+    "Explainer",
     "Explanation",
     "FeatureMaps",
     "Field",
@@ -42,6 +43,7 @@ __all__ = [
     "Part",
     "Pictures",
     "Preferred",
+    "SaliencyMap",
     "Stimuli",
     "Subject",
     "Term",

@@ -139,13 +139,14 @@ class Layers:
 
 @contextlib.contextmanager
 def evaluating(net: Module) -> Iterator[None]:
-    """A network is in evaluation mode inside the `with` block."""
-    was_training = net.training
+    """A network is in evaluation mode inside the `with` block; after it each part is in the mode in which it was."""
+    modes = [(module, module.training) for module in net.modules()]
     try:
         net.eval()
         yield
     finally:
-        net.train(was_training)
+        for module, training in modes:
+            module.training = training
 
 
 def tapped(net: Module, x: Tensor, layers: Sequence[Layer]) -> tuple[Tensor, list[Tensor]]:
