@@ -169,10 +169,11 @@ bool& option(const std::string& name) {
 }
 
 nb::object prepare(const std::string& name, const nb::dict& attributes, const nb::tuple& inputs, const nb::tuple& outputs,
-                   bool constant_weights) {
+                   bool constant_weights, bool bf16) {
   Problem problem;
   problem.name = name;
   problem.constant_weights = constant_weights;
+  problem.bf16 = bf16 && constant_weights;
   for (auto [key, value] : attributes) {
     const std::string attribute = nb::cast<std::string>(key);
     if (!value.is_none()) problem.attributes.emplace_back(attribute, to_attribute(value, attribute));
@@ -255,7 +256,8 @@ NB_MODULE(_core, m) {
       .def_prop_ro("arena_bytes", &Plan::arena_bytes)
       .def("__len__", &Plan::size);
   m.def("prepare", &prepare, nb::arg("name"), nb::arg("attributes"), nb::arg("inputs"), nb::arg("outputs"),
-        nb::arg("constant_weights") = false);
+        nb::arg("constant_weights") = false, nb::arg("bf16") = false);
+  m.def("has_bf16", [] { return bf16() != nullptr; });
   m.def("isa", [] { return std::string(isa().name); });
   m.def("set_isa", &set_isa, nb::arg("name"));
   m.def("available_isas", &available_isas);

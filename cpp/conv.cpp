@@ -13,6 +13,7 @@ const ConvAlgorithm* const ALGORITHMS[] = {
     &merged_groups_convolution,
     &tap_planes_convolution,
     &implicit_gemm,
+    &implicit_gemm_bf16,
     &winograd_convolution,
 };
 
@@ -67,6 +68,7 @@ bool parse_forward(const Problem& p, const Spec& y, ConvShape& shape) {
   const Spec& bias = p.inputs[2];
   if (bias.present() && bias.dtype != DType::f32) return false;
   shape.constant_weights = p.constant_weights;
+  shape.bf16 = p.bf16;
   return parse(p, p.inputs[0], p.inputs[1], y, shape);
 }
 

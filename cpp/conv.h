@@ -15,6 +15,7 @@ struct ConvShape {
   int64_t dh, dw;                 // dilation
   int64_t groups;
   bool constant_weights = false;  // see Kernel::pack; not of the weight gradient
+  bool bf16 = false;              // see Problem; of the forward pass alone
   // Of the forward pass alone:
   Finish finish;
   int64_t pool = 1;               // maximum over pool x pool windows of the finished result
@@ -50,6 +51,8 @@ extern const ConvAlgorithm tap_planes_convolution;
 extern const ConvAlgorithm merged_groups_convolution;
 // A matrix product whose operands are read as patches: any shape, the fallback of all others.
 extern const ConvAlgorithm implicit_gemm;
+// The same with operands rounded to bfloat16; the forward pass where ConvShape::bf16 allows it.
+extern const ConvAlgorithm implicit_gemm_bf16;
 
 // 3 x 3, stride 1, many channels; only where options().winograd allows it, as its rounding error is larger.
 extern const ConvAlgorithm winograd_convolution;

@@ -49,10 +49,11 @@ bool pixels_are_rows(const ConvShape& s) {
 // y (pixels x channels) = patches (pixels x taps of channels) times weights; one product a group.
 class Forward final : public Kernel {
  public:
-  explicit Forward(const ConvShape& s)
+  // With a table for bfloat16 in that, which takes constant weights.
+  explicit Forward(const ConvShape& s, const Bf16Table* bf16 = nullptr)
       : shape_(s),
         patches_(s),
-        plan_(s.groups, s.n * s.oh * s.ow, s.group_oc(), s.kh * s.kw * s.group_ic(), GemmSplit::never),
+        plan_(s.groups, s.n * s.oh * s.ow, s.group_oc(), s.kh * s.kw * s.group_ic(), GemmSplit::never, bf16),
         gather_(isa().conv.gather_rows) {
     pixels_are_rows_ = pixels_are_rows(s);
     if (s.constant_weights) packed_bytes = plan_.packed_bytes();
@@ -87,6 +88,10 @@ class Forward final : public Kernel {
       }
       const PatchSource source = kernel_.patches_.of_group(x_, group * shape_.group_ic());
       kernel_.gather_(source, row, rows, k, k + depth, to);
+    }
+    const float* lying_row(int64_t group, int64_t row, int64_t k, int64_t* stride) const override {
+      *stride = shape_.ic;
+      return kernel_.pixels_are_rows_ ? x_ + row * shape_.ic + group * shape_.group_ic() + k : nullptr;
     }
     const float* dense_rows(int64_t, int64_t row) const override {
       return kernel_.pixels_are_rows_ && shape_.groups == 1 ? x_ + row * shape_.ic : nullptr;
@@ -297,6 +302,24 @@ double cost(const ConvShape& s, ConvPass pass) {
   return double(s.groups) * (products / PART_OF_PEAK + repeats * packing);
 }
 
+bool accepts_bf16(const ConvShape& s, ConvPass pass) {
+  return pass == ConvPass::forward && s.bf16 && s.constant_weights && bf16() != nullptr && s.ic > 0 &&
+         s.n * s.oc * s.oh * s.ow > 0;
+}
+
+// Products at twice the rate; then the weights, which are read while products go on, may set the pace.
+double cost_bf16(const ConvShape& s, ConvPass) {
+  constexpr double GATHER = 5, ROUND = 2, RUN_CYCLES = 15, PART_OF_PEAK = 1.7, WEIGHT_READ = 6;
+  const double lanes = isa().vector_floats, columns = std::ceil(double(s.group_oc()) / lanes) * lanes;
+  const double pixels = double(s.n) * s.oh * s.ow, taps = double(s.kh) * s.kw;
+  const double depth = taps * double(s.group_ic()), runs = s.groups == 1 ? double(s.kh) : taps;
+  const double rounding = pixels_are_rows(s) ? ROUND * depth : GATHER * depth + RUN_CYCLES * lanes * runs;
+  const double repeats = std::ceil(double(s.group_oc()) / 512);
+  return double(s.groups) * (std::max(pixels / PART_OF_PEAK, WEIGHT_READ) * depth * columns + repeats * pixels * rounding);
+}
+
+KernelPtr make_bf16(const ConvShape& shape, ConvPass) { return std::make_unique<Forward>(shape, bf16()); }
+
 KernelPtr make(const ConvShape& shape, ConvPass pass) {
   switch (pass) {
     case ConvPass::forward: return std::make_unique<Forward>(shape);
@@ -309,5 +332,6 @@ KernelPtr make(const ConvShape& shape, ConvPass pass) {
 }  // namespace
 
 const ConvAlgorithm implicit_gemm = {"implicit_gemm", true, false, accepts, cost, make};
+const ConvAlgorithm implicit_gemm_bf16 = {"implicit_gemm_bf16", true, false, accepts_bf16, cost_bf16, make_bf16};
 
 }  // namespace coolnn

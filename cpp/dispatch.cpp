@@ -23,6 +23,11 @@ DECLARE(avx512)
 #ifdef COOLNN_HAS_neon
 DECLARE(neon)
 #endif
+#ifdef COOLNN_HAS_avx512bf16
+namespace avx512 {
+extern const Bf16Table bf16_table;
+}
+#endif
 
 namespace {
 
@@ -65,6 +70,13 @@ const IsaTable*& current() {
 }  // namespace
 
 const IsaTable& isa() { return *current(); }
+const Bf16Table* bf16() {
+#ifdef COOLNN_HAS_avx512bf16
+  static const bool has = __builtin_cpu_supports("avx512bf16");
+  if (has && &isa() == &avx512::table) return &avx512::bf16_table;
+#endif
+  return nullptr;
+}
 void set_isa(const std::string& name) { current() = find(name); }
 
 std::vector<std::string> available_isas() {

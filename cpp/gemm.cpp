@@ -34,8 +34,8 @@ GemmRange part(int64_t i, int64_t n, int64_t total, int64_t unit) {
 
 }  // namespace
 
-GemmPlan::GemmPlan(int64_t batch_, int64_t m_, int64_t n_, int64_t k_, GemmSplit split)
-    : batch(batch_), m(m_), n(n_), k(k_), splits(1), items_per_chunk(1), table(&isa().gemm) {
+GemmPlan::GemmPlan(int64_t batch_, int64_t m_, int64_t n_, int64_t k_, GemmSplit split, const Bf16Table* bf16_)
+    : batch(batch_), m(m_), n(n_), k(k_), splits(1), items_per_chunk(1), table(&isa().gemm), bf16(bf16_) {
   const int64_t item_work = at_least_one(m * n * k), work = item_work * at_least_one(batch);
   const int64_t row_panels = ceil_div(m, table->tile_rows), column_panels = ceil_div(n, table->tile_columns);
   row_blocks = at_least_one(ceil_div(m, MOST_ROWS));
@@ -84,7 +84,9 @@ int64_t GemmPlan::stripe_steps() const {
   return std::clamp(MOST_PACKED / step_floats, int64_t(1), steps);
 }
 
-size_t GemmPlan::packed_bytes() const { return size_t(batch * column_blocks * block_columns() * k) * sizeof(float); }
+size_t GemmPlan::packed_bytes() const {
+  return size_t(batch * column_blocks * block_columns() * words(k)) * sizeof(float);
+}
 size_t GemmPlan::workspace_bytes() const {
   if (splits > 1) return size_t(splits * batch * m * n) * sizeof(float);
   const int64_t depth = stripe_steps() == steps ? k : stripe_steps() * GEMM_DEPTH;
@@ -103,10 +105,11 @@ struct Stripe {
     first_k = plan.depth(0, steps.begin).begin;
     depth = plan.depth(0, steps.end - 1).end - first_k;
   }
-  // Where the step k of a block begins, in floats.
+  // Where the step k of a block begins, in words.
   int64_t offset(const GemmPlan& plan, int64_t block, int64_t k) const {
     const int64_t width = ceil_div(plan.columns(block % plan.column_blocks).size(), plan.table->tile_columns);
-    return (block - blocks.begin) * plan.block_columns() * depth + (k - first_k) * width * plan.table->tile_columns;
+    return (block - blocks.begin) * plan.block_columns() * plan.words(depth) +
+           plan.words(k - first_k) * width * plan.table->tile_columns;
   }
 };
 
@@ -119,8 +122,12 @@ void pack_stripe(const GemmPlan& plan, const GemmOperands& operands, const Strip
     const GemmRange columns = plan.columns(block % plan.column_blocks);
     const int64_t column = columns.begin + chunk % groups * group, width = std::min(group, columns.end - column);
     if (width <= 0 || k.size() == 0) return;
-    operands.pack_b(block / plan.column_blocks, column, width, k.begin, k.size(),
-                    to + stripe.offset(plan, block, k.begin) + (column - columns.begin) * k.size());
+    const int64_t item = block / plan.column_blocks;
+    float* const target = to + stripe.offset(plan, block, k.begin) + (column - columns.begin) * plan.words(k.size());
+    if (plan.bf16 == nullptr) return operands.pack_b(item, column, width, k.begin, k.size(), target);
+    float* const floats = thread_scratch(size_t(group * k.size()));
+    operands.pack_b(item, column, width, k.begin, k.size(), floats);
+    plan.bf16->round_panels(floats, ceil_div(width, plan.table->tile_columns), k.size(), reinterpret_cast<uint32_t*>(target));
   });
 }
 
@@ -166,7 +173,8 @@ struct BlockProduct {
   int64_t group() const { return COLUMN_GROUP * plan.table->tile_columns; }
 
   void add_packed(GemmRange k, const float* packed, bool last) const {
-    operands.pack_a(item, rows.begin, rows.size(), k.begin, k.size(), panels, a);
+    if (plan.bf16 != nullptr) round_a(k);
+    else operands.pack_a(item, rows.begin, rows.size(), k.begin, k.size(), panels, a);
     multiply(k, columns.begin, columns.size(), packed, last, k.begin > 0);
   }
 
@@ -180,6 +188,19 @@ struct BlockProduct {
   }
 
  private:
+  void round_a(GemmRange k) const {
+    constexpr int64_t ROUNDED = 14;  // rows, gathered while they stay in the first-level cache
+    int64_t stride = 0;
+    const float* const from = operands.lying_row(item, rows.begin, k.begin, &stride);
+    if (from != nullptr) return plan.bf16->round_rows(from, stride, rows.size(), k.size(), reinterpret_cast<uint32_t*>(a));
+    for (int64_t row = 0; row < rows.size(); row += ROUNDED) {
+      const int64_t count = std::min(ROUNDED, rows.size() - row);
+      float* const own = a + row * GEMM_ROW_STRIDE;
+      operands.pack_a(item, rows.begin + row, count, k.begin, k.size(), 1, own);
+      plan.bf16->round_rows(own, GEMM_ROW_STRIDE, count, k.size(), reinterpret_cast<uint32_t*>(own));
+    }
+  }
+
   void multiply(GemmRange k, int64_t column, int64_t width, const float* packed, bool last, bool accumulate) const {
     GemmEpilogue own;
     if (k.begin == 0 && epilogue.bias != nullptr) own.bias = epilogue.bias + column;
@@ -187,9 +208,10 @@ struct BlockProduct {
       own.low = epilogue.low, own.high = epilogue.high;
       if (epilogue.residual != nullptr) own.residual = epilogue.residual + column;
     }
-    plan.table->multiply({a, operands.a_order(), panels, packed, plan.table->tile_columns,
-                          k.size() * plan.table->tile_columns, rows.size(), width, k.size(), output + column, offsets,
-                          own, accumulate, ahead, ahead_floats});
+    const int64_t depth = plan.words(k.size()), tile_columns = plan.table->tile_columns;
+    const auto function = plan.bf16 != nullptr ? plan.bf16->multiply : plan.table->multiply;
+    function({a, operands.a_order(), panels, packed, tile_columns, depth * tile_columns, rows.size(), width, depth,
+              output + column, offsets, own, accumulate, ahead, ahead_floats});
   }
 };
 

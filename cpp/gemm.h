@@ -28,9 +28,11 @@ struct GemmPlan {
   int64_t items_per_chunk;            // products of the batch that share a chunk (more than 1 only if they are tiny)
   bool shares_b;                      // B is packed once for all row blocks; else each chunk packs what it needs
   const GemmTable* table;
+  const Bf16Table* bf16;  // null: the operands are multiplied in float32; else B must be packed as a whole
 
   GemmPlan() = default;
-  GemmPlan(int64_t batch, int64_t m, int64_t n, int64_t k, GemmSplit split);
+  GemmPlan(int64_t batch, int64_t m, int64_t n, int64_t k, GemmSplit split, const Bf16Table* bf16 = nullptr);
+  int64_t words(int64_t steps) const { return bf16 != nullptr ? (steps + 1) / 2 : steps; }  // of 32 bits, packed
   size_t workspace_bytes() const;
   size_t packed_bytes() const;  // of B as a whole
 
@@ -51,6 +53,8 @@ class GemmOperands {
   // Rows [row, row + rows) at steps [k, k + depth) of A; see GemmTable::pack_a.
   virtual void pack_a(int64_t item, int64_t row, int64_t rows, int64_t k, int64_t depth, int64_t panels,
                       float* to) const = 0;
+  // Where the row of A begins at step k, if its steps lie side by side, and how far it is to the next row; else null.
+  virtual const float* lying_row(int64_t, int64_t, int64_t, int64_t*) const { return nullptr; }
   // Where rows of A lie as a whole, if they do so without gaps; else null. They are asked for before they are packed.
   virtual const float* dense_rows(int64_t, int64_t) const { return nullptr; }
   // Columns [column, column + columns) at steps [k, k + depth) of B; see GemmTable::pack_b.

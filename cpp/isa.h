@@ -8,6 +8,7 @@
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
+#include "kernels/gemm_bf16.h"
 #include "kernels/movement.h"
 #include "kernels/normalization.h"
 #include "kernels/optimizer.h"
@@ -39,6 +40,7 @@ struct IsaTable {
 };
 
 const IsaTable& isa();                     // the table in use
+const Bf16Table* bf16();                    // what this processor has beside that table for bfloat16; null if nothing
 void set_isa(const std::string& name);     // throws std::invalid_argument if this machine has no such table
 std::vector<std::string> available_isas();  // slowest first
 

@@ -42,6 +42,7 @@ struct Problem {
   std::vector<Spec> inputs;
   std::vector<Spec> outputs;
   bool constant_weights = false;  // the input that holds weights stays as it is: see Kernel::pack
+  bool bf16 = false;  // constant weights and what they are multiplied with may be rounded to bfloat16, where that is faster
 
   // Typed look-up; the second form gives the fallback where the attribute is absent. Throw on a wrong type.
   int64_t integer(const char* key) const;

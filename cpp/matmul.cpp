@@ -4,6 +4,7 @@
 #include "finish.h"
 #include "gemm.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -33,6 +34,10 @@ class StridedOperands final : public GemmOperands {
               float* to) const override {
     const float* from = a_data + a->offsets[size_t(item)] + row * a->row_stride + k * a->column_stride;
     table->pack_a(from, a->row_stride, a->column_stride, rows, depth, a_order(), panels, to);
+  }
+  const float* lying_row(int64_t item, int64_t row, int64_t k, int64_t* stride) const override {
+    *stride = a->row_stride;
+    return a->column_stride == 1 ? a_data + a->offsets[size_t(item)] + row * a->row_stride + k : nullptr;
   }
   const float* dense_rows(int64_t item, int64_t row) const override {
     const bool dense = a->column_stride == 1 && a->row_stride == depth;
@@ -91,9 +96,9 @@ void merge_batch(Matrices& a, Matrices& b, Matrices& c, int64_t& m) {
 
 class ProductKernel final : public Kernel {
  public:
-  // With `constant_b` the second operand stays as it is: see Kernel::pack.
+  // With `constant_b` the second operand stays as it is: see Kernel::pack. Then `bf16` rounds both, where that is faster.
   ProductKernel(Matrices a, Matrices b, Matrices c, int64_t m, int64_t n, int64_t k, bool has_bias, bool constant_b = false,
-                const Finish& finish = {})
+                const Bf16Table* bf16 = nullptr, const Finish& finish = {})
       : a_(std::move(a)), b_(std::move(b)), c_(std::move(c)), table_(&isa().gemm), has_bias_(has_bias), finish_(finish) {
     merge_batch(a_, b_, c_, m);
     // The tile writes rows with contiguous columns: turn the product over where that suits C. (A bias belongs to the
@@ -107,7 +112,12 @@ class ProductKernel final : public Kernel {
     const int64_t batch = int64_t(c_.offsets.size());
     const bool dense = n <= 1 || c_.column_stride == 1;
     const bool may_split = dense && (m == 1 || c_.row_stride == n) && evenly_spaced(c_.offsets, m * n);
-    plan_ = GemmPlan(batch, m, n, k, may_split && !finish.any() && !constant_b ? GemmSplit::if_needed : GemmSplit::never);
+    // Rounding A costs about as much as some columns of products.
+    constexpr int64_t LEAST_COLUMNS = 32;
+    const bool lies = b_.row_stride == 1 && a_.column_stride == 1, packs = constant_b && !turned_ && batch == 1;
+    if (!packs || !lies || n < LEAST_COLUMNS || m * k == 0) bf16 = nullptr;
+    const bool splits = may_split && !finish.any() && !constant_b;
+    plan_ = GemmPlan(batch, m, n, k, splits ? GemmSplit::if_needed : GemmSplit::never, bf16);
     workspace_bytes = plan_.workspace_bytes();
     if (!dense) {
       staged_ = Matrices{n, 1, {}};
@@ -117,20 +127,27 @@ class ProductKernel final : public Kernel {
     const bool dots = b_.row_stride == 1 && a_.column_stride == 1, columns = b_.column_stride == 1;
     narrow_ = dense && batch == 1 && m >= 1 && m <= table_->most_narrow_rows && (dots || columns);
     if (narrow_) workspace_bytes = 0;
-    if (constant_b && !narrow_ && !turned_ && batch == 1) {
+    if (narrow_ && bf16 != nullptr) {
+      words_ = round_up(ceil_div(k, 2), bf16->vector_words);
+      workspace_bytes = size_t(m * words_) * sizeof(uint32_t);
+      packed_bytes = size_t(round_up(n, bf16->narrow_columns(m)) * words_) * sizeof(uint32_t);
+    }
+    if (packs && !narrow_) {
       packed_bytes = plan_.packed_bytes();
       if (packed_bytes > 0 && dense) workspace_bytes = 0;
     }
-    algorithm = narrow_ ? "narrow" : "gemm";
+    algorithm = std::string(narrow_ ? "narrow" : "gemm") + (bf16 != nullptr ? "_bf16" : "");
   }
 
   // Where the result is brought into order afterwards, what follows must wait for that.
   bool finishes() const { return !staged(); }
 
   void pack(const void* const* inputs, void* packed) const override {
+    if (words_ > 0) return pack_narrow(static_cast<const float*>(inputs[1]), static_cast<uint32_t*>(packed));
     if (packed_bytes > 0) pack_b(plan_, operands({inputs, nullptr, nullptr}), static_cast<float*>(packed));
   }
   void run(const Arguments& arguments) const override {
+    if (words_ > 0) return run_narrow_bf16(arguments);
     if (narrow_) return run_narrow(arguments);
     StridedOperands given = operands(arguments);
     given.c_data = staged() ? static_cast<float*>(arguments.workspace) : arguments.out(0);
@@ -175,6 +192,30 @@ class ProductKernel final : public Kernel {
     });
   }
 
+  void pack_narrow(const float* b, uint32_t* packed) const {
+    const int64_t group = plan_.bf16->narrow_columns(plan_.m);
+    parallel_range(ceil_div(plan_.n, group), 1, [&](int64_t begin, int64_t end) {
+      const int64_t first = begin * group, columns = std::min(end * group, plan_.n) - first;
+      plan_.bf16->pack_narrow(b + first * b_.column_stride, b_.column_stride, columns, plan_.k, plan_.m,
+                              packed + first * words_);
+    });
+  }
+  void run_narrow_bf16(const Arguments& arguments) const {
+    const GemmEpilogue whole = epilogue(arguments);
+    uint32_t* const a = static_cast<uint32_t*>(arguments.workspace);
+    constexpr int64_t WORK = 1 << 16;  // multiply-adds that are worth a chunk
+    const int64_t group = plan_.bf16->narrow_columns(plan_.m);
+    const int64_t grain = round_up(std::max<int64_t>(1, WORK / (plan_.m * plan_.k)), group);
+    plan_.bf16->round_dense(arguments.in(0), a_.row_stride, plan_.m, plan_.k, a);
+    parallel_range(plan_.n, grain, [&](int64_t begin, int64_t end) {
+      GemmEpilogue own = whole;
+      if (own.bias != nullptr) own.bias += begin;
+      if (own.residual != nullptr) own.residual += begin;
+      plan_.bf16->multiply_narrow({a, plan_.m, words_, static_cast<const uint32_t*>(arguments.packed) + begin * words_,
+                                   end - begin, arguments.out(0) + begin, c_.row_stride, own});
+    });
+  }
+
   void scatter(const float* from, float* to) const {
     const int64_t n = plan_.n;
     parallel_range(plan_.batch * plan_.m, std::max<int64_t>(1, (1 << 14) / n), [&](int64_t begin, int64_t end) {
@@ -192,7 +233,8 @@ class ProductKernel final : public Kernel {
   bool turned_ = false;  // C^T = B^T A^T is computed
   bool has_bias_;        // one number a column
   Finish finish_;
-  bool narrow_ = false;  // few rows: dot products without packing
+  bool narrow_ = false;  // few rows: dot products, without packing in float32
+  int64_t words_ = 0;    // of each row of A where few rows are rounded to bfloat16
 };
 
 bool all_float(const Problem& p) {
@@ -218,7 +260,8 @@ std::unique_ptr<ProductKernel> linear(const Problem& p, const Finish& finish) {
   const bool has_bias = p.inputs.size() > 2 && p.inputs[2].present();
   const int64_t rows = y.rank > 1 ? y.shape[y.rank - 2] : 1;
   return std::make_unique<ProductKernel>(matrices_of(x, y), matrices_of(weight, y).transposed(), matrices_of(y, y), rows,
-                                         y.shape[y.rank - 1], x.shape[x.rank - 1], has_bias, p.constant_weights, finish);
+                                         y.shape[y.rank - 1], x.shape[x.rank - 1], has_bias, p.constant_weights,
+                                         p.bf16 ? bf16() : nullptr, finish);
 }
 
 KernelPtr make_linear(const Problem& p) { return linear(p, {}); }

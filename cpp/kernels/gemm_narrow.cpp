@@ -6,12 +6,6 @@
 namespace coolnn {
 namespace COOLNN_ISA {
 
-// Sums that registers hold beside a number of A and a vector of B for each column.
-template <int ROWS> constexpr int most_columns(int at_most) {
-  constexpr int MOST = (REGISTERS - 2) / (ROWS + 1);
-  return MOST > at_most ? at_most : MOST < 1 ? 1 : MOST;
-}
-
 // ---- Where the numbers that are summed lie one after another: ROWS x COLUMNS sums, with the depth in the lanes.
 
 constexpr int64_t DOT_DEPTH = 1024;  // of a block: so much of eight rows of A fits the first-level cache
@@ -79,7 +73,7 @@ template <int ROWS, int COLUMNS> static void multiply_dots(const NarrowProduct& 
 }
 
 template <int ROWS> static void multiply_all_dots(const NarrowProduct& p) {
-  constexpr int COLUMNS = most_columns<ROWS>(4);
+  constexpr int COLUMNS = most_columns(ROWS, 4);
   int64_t column = 0;
   while (column + COLUMNS <= p.columns) {
     const int64_t left = (p.columns - column) / COLUMNS;
@@ -139,7 +133,7 @@ static INLINE void add_columns(const NarrowProduct& p, int64_t column, int64_t b
 }
 
 template <int ROWS> static void multiply_all_columns(const NarrowProduct& p) {
-  constexpr int VECTORS = most_columns<ROWS>(8);
+  constexpr int VECTORS = most_columns(ROWS, 8);
   for (int64_t begin = 0; begin == 0 || begin < p.depth; begin += COLUMN_DEPTH) {
     const int64_t end = begin + COLUMN_DEPTH < p.depth ? begin + COLUMN_DEPTH : p.depth;
     int64_t column = 0;

@@ -12,6 +12,12 @@ constexpr int TILE_VECTORS = 2;
 constexpr int TILE_COLUMNS = TILE_VECTORS * VL;
 constexpr int NARROW_ROWS = 8;
 
+// Columns of few rows whose sums registers hold, beside a vector of A and one of B for each column.
+static constexpr int most_columns(int rows, int at_most) {
+  const int most = (REGISTERS - 2) / (rows + 1);
+  return most > at_most ? at_most : most < 1 ? 1 : most;
+}
+
 static INLINE vf load_up_to(const float* p, int n) { return n == VL ? load(p) : load_partial(p, n); }
 static INLINE void store_up_to(float* p, vf x, int n) { n == VL ? store(p, x) : store_partial(p, x, n); }
 static INLINE vf clamp(vf x, vf low, vf high) { return min(high, max(low, x)); }  // keeps NaN

@@ -69,7 +69,12 @@ class Prepared:
     __slots__ = ("alias", "kernel", "outputs", "real", "run", "run_into")
 
     def __init__(
-        self, op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any], constant_weights: bool = False
+        self,
+        op: Op,
+        inputs: tuple[Spec | None, ...],
+        attributes: dict[str, Any],
+        constant_weights: bool = False,
+        bf16: bool = False,
     ) -> None:
         inferred = op.infer(*inputs, **attributes)
         self.outputs: tuple[Spec, ...] = (inferred,) if isinstance(inferred, Spec) else tuple(inferred)
@@ -87,6 +92,7 @@ class Prepared:
                 tuple(s and (DTYPE_CODES[s.dtype], s.shape) for s in inputs),
                 tuple((DTYPE_CODES[s.dtype], s.shape) for s in self.outputs),
                 constant_weights,
+                bf16,
             )
         if self.kernel is not None:
             self.run, self.run_into = self.kernel.run, self.kernel.run_into
@@ -119,14 +125,19 @@ def clear_kernel_cache() -> None:
 
 
 def prepare(
-    op: Op, inputs: tuple[Spec | None, ...], attributes: dict[str, Any], constant_weights: bool = False
+    op: Op,
+    inputs: tuple[Spec | None, ...],
+    attributes: dict[str, Any],
+    constant_weights: bool = False,
+    bf16: bool = False,
 ) -> Prepared:
     """The prepared form of an operation for these input specs and attributes, from the cache if it is there.
 
-    With `constant_weights` the kernel may want weights and bias packed once (`kernel.pack`) and not in every run.
+    With `constant_weights` the kernel may want weights and bias packed once (`kernel.pack`) and not in every run; with
+    `bf16` it may then round them, and what they are multiplied with, to bfloat16.
     """
     if constant_weights:
-        return Prepared(op, inputs, attributes, True)  # belongs to one program
+        return Prepared(op, inputs, attributes, True, bf16)  # belongs to one program
     key: tuple[Any, ...] = (op, inputs)
     if attributes:
         key = (op, inputs, tuple(attributes), tuple(attributes.values()))

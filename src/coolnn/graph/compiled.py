@@ -15,7 +15,7 @@ from ..spec import Spec, int64
 from ..tensor import Tensor, from_numpy, meta
 from ..verbose import table
 from .graph import trace
-from .program import Arena, Program
+from .program import Arena, Precision, Program
 
 #: Programs kept for different input shapes; the one that was not used for longest goes first.
 _KEPT_SHAPES = 8
@@ -65,8 +65,9 @@ class Compiled:
     `load_state_dict`) are seen; after others call `refresh`.
     """
 
-    def __init__(self, function: Function, arena: Arena | None = None) -> None:
+    def __init__(self, function: Function, arena: Arena | None = None, precision: Precision = "float32") -> None:
         self.function = function
+        self.precision = precision
         self._programs = _Kept()
         self._arena = arena or Arena()
         self._gives_several = False
@@ -79,7 +80,7 @@ class Compiled:
         """A new program, not kept; one that is only `planned` cannot run, and so needs no weights."""
         with _evaluated(self.function):
             graph = trace(self._outputs, [Tensor(None, spec) for spec in specs], planned)
-            return Program(graph, self._arena, constant_weights=True)
+            return Program(graph, self._arena, constant_weights=True, precision=self.precision)
 
     def _outputs(self, *inputs: Tensor) -> list[Tensor]:
         result = self.function(*inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from .constants import Constants
 from .graph import Graph, Step, Value
 from .memory import plan_memory
 from .passes import INFERENCE_PASSES, PASSES, Pass, split_constants
+
+#: How exactly products are computed: in float32, or rounded to bfloat16 and summed in float32.
+Precision = Literal["float32", "bf16"]
 
 
 class Arena:
@@ -39,7 +42,8 @@ class Program:
     """Runs a graph: `run(inputs)` gives the outputs. Weights are read where they lie, so changes of them are seen.
 
     With `constant_weights` (inference) what depends on weights alone, batch norm's part in them and the form in which
-    kernels read them, is computed once, and again when weights were changed.
+    kernels read them, is computed once, and again when weights were changed. A `precision` of "bf16" lets kernels round
+    constant weights, and what they are multiplied with, where that is faster.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Program:
         arena: Arena | None = None,
         passes: Sequence[Pass] | None = None,
         constant_weights: bool = False,
+        precision: Precision = "float32",
     ) -> None:
         if passes is None:
             passes = INFERENCE_PASSES if constant_weights else PASSES
@@ -58,7 +63,7 @@ class Program:
             early, graph, derived = split_constants(graph)
             self.constants = Constants(Program(early) if early.steps else None, derived)
         self.graph = graph
-        prepared = [_prepare(step, constant_weights) for step in graph.steps]
+        prepared = [_prepare(step, constant_weights, precision) for step in graph.steps]
         aliases = {
             step.outputs[0]: step.inputs[0]
             for step, ready in zip(graph.steps, prepared, strict=True)
@@ -228,8 +233,8 @@ def _unwritten(graph: Graph, prepared: Sequence[Prepared]) -> frozenset[Value]:
     return frozenset(value for value in optional if value not in read)
 
 
-def _prepare(step: Step, constant_weights: bool) -> Prepared:
+def _prepare(step: Step, constant_weights: bool, precision: Precision) -> Prepared:
     specs = tuple(None if v is None else v.spec for v in step.inputs)
     weights = None if step.op.weight_input is None else step.inputs[step.op.weight_input]
     constant = constant_weights and weights is not None and weights.tensor is not None
-    return prepare(step.op, specs, step.attributes, constant)
+    return prepare(step.op, specs, step.attributes, constant, precision == "bf16")
