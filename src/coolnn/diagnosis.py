@@ -38,6 +38,7 @@ def facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": processor_name(),
         "instruction sets": _core.available_isas(),
+        "bfloat16": "yes" if _core.has_bf16() else "no",
         "in use": _core.isa() + _by("COOLNN_ISA"),
         "threads": f"{get_num_threads()} of {os.cpu_count()}" + _by("COOLNN_THREADS"),
         "caches": _caches(),

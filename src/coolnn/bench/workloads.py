@@ -16,7 +16,7 @@ from ..graph import compile, compile_step
 from ..options import get_num_threads
 from ..tensor import from_numpy
 from . import peers, processes
-from .peers import Array, Setting
+from .peers import ROUNDED, Array, Setting
 from .timing import Timing, interleave
 
 EPOCH_PICTURES = 60_000  # MNIST's
@@ -186,6 +186,9 @@ def _infer(workload: Workload, chosen: Sequence[str], slow: bool) -> Contest:
     net = _network(workload).eval()
     x, compiled = from_numpy(images), compile(net)
     contest = Contest({"coolnn": lambda: compiled(x).numpy()})
+    if _core.has_bf16():
+        rounded = compile(net, precision="bf16")
+        contest.others.append(Setting("coolnn bf16", lambda: rounded(x).numpy(), ROUNDED))
     for name in chosen:
         contest.join(
             peers.package_of(name),

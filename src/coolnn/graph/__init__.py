@@ -6,6 +6,7 @@ Called, `coolnn.graph(f, x=4)` draws the graph of a function: see `coolnn.explai
 from ..callable_module import make_callable
 from .compiled import Compiled, CompiledGradient, CompiledStep, compile, compile_gradient, compile_step
 from .graph import Graph, Step, Value, trace
+from .precision import PrecisionError
 from .program import Arena
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "CompiledGradient",
     "CompiledStep",
     "Graph",
+    "PrecisionError",
     "Step",
     "Value",
     "compile",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,7 @@ from .constants import Constants
 from .graph import Graph, Step, Value
 from .memory import plan_memory
 from .passes import INFERENCE_PASSES, PASSES, Pass, split_constants
-
-#: How exactly products are computed: in float32, or rounded to bfloat16 and summed in float32.
-Precision = Literal["float32", "bf16"]
+from .precision import Precision
 
 
 class Arena:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from ..autograd import no_grad
 from ..files import write_json
 from ..formats import FileFormatError, Model, load, load_weights, open_pretrained, save, tensors
 from ..formats.pretrained import DEFAULT, describe_file, label_names, preprocessing_for
+from ..graph import compile
+from ..graph.precision import Precision
 from ..random import manual_seed
 from ..tensor import from_numpy
 from ..train import Callback, Evaluation, Settings, TensorBoard, Trainer, evaluate
@@ -374,13 +376,20 @@ def find_pictures(patterns: Sequence[str]) -> list[Path]:
 
 
 def predict(
-    model: Model, pictures: Sequence[Path | str], top: int = 1, batch_size: int = 32
+    model: Model,
+    pictures: Sequence[Path | str],
+    top: int = 1,
+    batch_size: int = 32,
+    precision: Precision = "float32",
 ) -> Iterator[dict[str, Any]]:
     """What a network sees in pictures: for each a dict with "picture" and "answers" (label and score, best first).
 
-    A picture that cannot be read gives a dict with "error" and no answers, and does not stop the others.
+    A picture that cannot be read gives a dict with "error" and no answers, and does not stop the others. In a
+    `precision` other than float32 (see `coolnn.compile`) the network runs compiled. Raises ValueError where the
+    processor does not have it.
     """
     preprocessing = model.preprocessing
+    run = model.net if precision == "float32" else compile(model.net, precision=precision)
     assert preprocessing is not None  # open_model checks
     for start in range(0, len(pictures), batch_size):
         chunk = pictures[start : start + batch_size]
@@ -390,7 +399,7 @@ def predict(
                 images.append(preprocessing.read(str(path)))
             except (OSError, ValueError) as error:
                 errors[i] = str(error)
-        scores = iter(_scores(model, images))
+        scores = iter(_scores(model, run, images))
         for i, path in enumerate(chunk):
             row: dict[str, Any] = {"picture": str(path), "answers": []}
             if i in errors:
@@ -402,12 +411,12 @@ def predict(
             yield row
 
 
-def _scores(model: Model, images: Sequence[Any]) -> Any:
+def _scores(model: Model, run: Callable[..., Any], images: Sequence[Any]) -> Any:
     if not images:
         return []
     assert model.preprocessing is not None
     with no_grad():
-        return ops.softmax(model.net(from_numpy(model.preprocessing.normalize(np.stack(images)))), 1).numpy()
+        return ops.softmax(run(from_numpy(model.preprocessing.normalize(np.stack(images)))), 1).numpy()
 
 
 def _label(model: Model, index: int) -> str:
