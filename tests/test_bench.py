@@ -12,6 +12,7 @@ import coolnn as cool
 from coolnn import bench, diagnosis, models, nn
 from coolnn.bench import Workload, peers, processes, workloads
 from coolnn.cli import main
+from coolnn.cli.bench import markdown, table
 
 TORCH = importlib.util.find_spec("torch") is not None
 needs_torch = pytest.mark.skipif(not TORCH, reason="PyTorch is not installed")
@@ -52,6 +53,20 @@ def test_workloads_run(kind):
             assert row["ratio"] > 0 and row["difference"] < (1e-2 if row["float32"] else peers.ROUNDED)
     if TORCH:
         assert result["ratio"] == min(r["ratio"] for n, r in rows.items() if n != "coolnn" and r["float32"])
+
+
+@pytest.mark.parametrize("kind", ["style", "style-loss", "style-memory", "paint"])
+def test_style_transfer_is_measured(kind, monkeypatch):
+    # The same goal in PyTorch: losses and gradients are compared before an iteration is timed.
+    monkeypatch.setattr(processes, "STYLE_STEPS", 3)
+    result = bench.run(Workload(kind, size=64), seconds=0.0, least=1, others=["peer_torch"] if TORCH else [])
+    unit = result["unit"]
+    assert all(row[unit] > 0 for row in result["rows"]) and result["rows"][0]["name"] == "coolnn"
+    if TORCH and kind != "paint":
+        assert {row["name"] for row in result["rows"]} >= {"coolnn", "torch"}
+    if TORCH and kind == "style-loss":
+        assert result["ratio"] == pytest.approx(1, abs=0.01)  # what the two differ by in their sums' order
+    assert "64 x 64" in table(result) and "64 x 64" in markdown(result)
 
 
 def test_epoch_runs(monkeypatch):

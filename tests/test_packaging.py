@@ -49,8 +49,9 @@ def test_nothing_else_is_imported(path):
 
 
 def test_optional_packages_are_imported_where_they_are_used():
-    # A peer's module is imported as a whole only where the peer is there (bench/peers.py).
-    for path in {*(ROOT / "src").rglob("*.py")} - {*(ROOT / "src/coolnn/bench").glob("peer_*.py")}:
+    # A peer's modules are imported as a whole only where the peer is there (bench/peers.py).
+    bench = ROOT / "src/coolnn/bench"
+    for path in {*(ROOT / "src").rglob("*.py")} - {*bench.glob("peer_*.py"), *bench.glob("torch_*.py")}:
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Import | ast.ImportFrom) and not getattr(node, "level", 0):
                 text = ast.unparse(node)

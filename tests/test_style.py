@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
 import coolnn as cool
 from coolnn.cli import main
@@ -18,7 +21,7 @@ from coolnn.tasks import style
 from coolnn.tasks.style import colour, features, losses, pictures, training
 from coolnn.tasks.style.network import PIXELS, save_style
 from coolnn.tasks.style.objective import Goal, Region, Whole
-from coolnn.tasks.style.optimise import _gram_sums
+from coolnn.tasks.style.optimise import gram_sums
 from coolnn.tasks.style.tiles import Tiled, reach, windows
 
 RNG = np.random.default_rng(0)
@@ -67,7 +70,7 @@ CONTENT, STYLE = blobs(40, 48, 2), blobs(44, 36, 3)
 def goal_for(net, style_layers, content_layers, regions=None):
     picture = STYLE.astype(np.float32) - net.mean
     empty = Goal(net, [Region({})], {}, dict.fromkeys(style_layers, 1.0), 0.0)
-    grams = _gram_sums(empty, picture)
+    grams = gram_sums(empty, picture)
     return Goal(
         net,
         [Region(grams)] if regions is None else [Region(grams, mask, share) for mask, share in regions],
@@ -226,7 +229,7 @@ def test_grams_of_large_pictures_are_summed_up(weights, monkeypatch):
     net = features.load(["relu2_1"], weights=weights)
     goal = Goal(net, [Region({})], {}, {"relu2_1": 1.0}, 0.0)
     picture = blobs(96, 1120, 6).astype(np.float32) - net.mean
-    found = _gram_sums(goal, picture)["relu2_1"]
+    found = gram_sums(goal, picture)["relu2_1"]
     x = cool.from_numpy(picture.transpose(2, 0, 1)[None])
     np.testing.assert_allclose(found, losses.gram(net(x)["relu2_1"]).numpy(), rtol=1e-4)
 
@@ -402,9 +405,9 @@ def test_painted_pictures_keep_their_size(small, size):
     image = blobs(*size, 9)
     painted = painter(image)
     assert painted.shape == image.shape and painted.dtype == np.uint8
-    blocks = pictures.whole_blocks(image, 4)
-    direct = PIXELS.denormalize(painter.model.net(cool.from_numpy(PIXELS([blocks]))).numpy())[0]
-    assert np.abs(painted.astype(int) - direct[: size[0], : size[1]]).max() <= 1
+    wide = pictures.whole_blocks(np.pad(image, ((16, 16), (16, 16), (0, 0)), mode="reflect"), 4)
+    direct = PIXELS.denormalize(painter.model.net(cool.from_numpy(PIXELS([wide]))).numpy())[0]
+    assert np.abs(painted.astype(int) - direct[16 : 16 + size[0], 16 : 16 + size[1]]).max() <= 1
 
 
 def test_pictures_too_large_for_memory_are_refused(small, monkeypatch):
@@ -412,6 +415,62 @@ def test_pictures_too_large_for_memory_are_refused(small, monkeypatch):
     monkeypatch.setattr(cool.machine, "available_memory", lambda: cool.machine.Available(2 << 20, "machine"))
     with pytest.raises(DataError, match="choose a size of"):
         painter(blobs(400, 500, 4))
+
+
+@pytest.fixture(scope="module", params=style.trained_styles())
+def shipped(request):
+    return request.param
+
+
+def test_styles_that_come_with_the_package_are_small_and_half_precision(shipped):
+    path = style.trained_styles()[shipped]
+    assert path.stat().st_size <= 4 << 20
+    assert {array.dtype for name, array in load_file(path).items() if name.endswith("weight")} == {np.dtype(np.float16)}
+    metrics = style.open_style(shipped).metrics
+    assert metrics["steps"] >= 400 and metrics["loss"] < 5
+
+
+def test_styles_that_come_with_the_package_paint_well(shipped):
+    """Structure is kept, colours are the style's and not grey, and there is neither a frame nor a checkerboard."""
+    photograph = blobs(240, 320, 12)
+    painted = style.Painter(shipped)(photograph).astype(np.float64)
+    light, before = painted.mean(2), photograph.astype(np.float64).mean(2)
+    coarse, wanted = (image.reshape(30, 8, 40, 8).mean((1, 3)) for image in (light, before))
+    assert np.corrcoef(coarse.ravel(), wanted.ravel())[0, 1] > 0.5
+    assert light.std() > 20 and (painted.max(2) - painted.min(2)).mean() > 20
+    # The outermost pixels are no other than where the picture goes on, on every side.
+    more = style.Painter(shipped)(np.pad(photograph, ((32, 32), (32, 32), (0, 0)), mode="reflect"))[32:-32, 32:-32]
+    for turn in range(4):
+        edge, inner = (np.rot90(image, turn)[:3].mean((0, 1)) for image in (painted, more))
+        assert np.abs(edge - inner).max() < 8
+    # What alternates from pixel to pixel in both directions is little beside all detail.
+    checks = (light[::2, ::2] - light[1::2, ::2] - light[::2, 1::2] + light[1::2, 1::2]) / 4
+    assert np.square(checks).mean() < 0.02 * light.var()
+
+
+def test_styles_that_come_with_the_package_need_nothing_else(tmp_path):
+    """A fresh machine: no data folder, no home, no net."""
+    pictures.write(tmp_path / "photo.png", CONTENT)
+    code = (
+        "import socket, sys; socket.socket = None; from coolnn.cli import main; "
+        "sys.exit(main(['style', 'photo.png', '--model', 'starry_night', '-o', 'out.png']))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COOLNN")}
+    environment |= {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment["PYTHONPATH"] = str(Path(cool.__file__).parent.parent)
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment).returncode == 0
+    assert pictures.read(tmp_path / "out.png").shape == CONTENT.shape
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.png", "photo.png"]
+
+
+def test_the_command_names_the_styles_that_come_with_the_package(capsys, tmp_path):
+    names = ", ".join(style.trained_styles())
+    assert "starry_night" in names
+    assert main(["style", "--help"]) == 0
+    assert names in " ".join(capsys.readouterr().out.split())
+    pictures.write(tmp_path / "photo.png", CONTENT)
+    assert main(["style", str(tmp_path / "photo.png")]) == 2 and names in capsys.readouterr().err
+    assert main(["style", str(tmp_path / "photo.png"), "--model", "starry"]) == 1 and names in capsys.readouterr().err
 
 
 def test_steady_frames_flicker_less(small):
@@ -470,6 +529,36 @@ def test_a_style_is_learned_and_resumed_to_the_same_bits(weights, tmp_path):
             weights=weights,
             quiet=True,
         )
+
+
+def test_a_style_begins_with_another(small, weights, tmp_path):
+    (tmp_path / "photos").mkdir()
+    pictures.write(tmp_path / "photos" / "a.png", blobs(80, 90, 1))
+    pictures.write(tmp_path / "style.png", STYLE)
+    recipe = style.Recipe(steps=1, batch=1, size=64, style_size=64, width=4, blocks=1, lr=1e-9)
+    given = {"weights": weights, "quiet": True}
+    words = tmp_path / "style.png", [tmp_path / "photos"], tmp_path / "run"
+    run = style.train(*words, recipe, start=small, **given)
+    for ours, theirs in zip(
+        style.open_style(run.model).net.parameters(), style.open_style(small).net.parameters(), strict=True
+    ):
+        assert np.array_equal(ours.numpy(), theirs.numpy())  # a step too small to be seen in half precision
+    assert style.resume(tmp_path / "run", quiet=True).steps == 1
+    with pytest.raises(ValueError, match="name another folder"):
+        style.train(*words, recipe, **given)
+    with pytest.raises(ValueError, match="has not the width 8 and 1 blocks"):
+        style.train(*words[:2], tmp_path / "other", style.Recipe(width=8, blocks=1), start=small, **given)
+
+
+def test_pixels_along_the_edges_are_not_judged(weights):
+    net = features.load(training.STYLE_LAYERS, weights=weights)
+    judge = training.Judge(net, STYLE, style.Recipe())
+    photo = cool.from_numpy(PIXELS([blobs(64, 64, 1)]))
+    changed = photo.numpy().copy()
+    changed[:, :, : training.MARGIN] = 0
+    changed[:, :, :, -training.MARGIN :] = 0
+    with cool.no_grad():
+        assert judge(photo, photo).item() == judge(cool.from_numpy(changed), photo).item()
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What only a process of its own shows: its peak memory, and how long it takes until it has answered."""
+"""What a process of its own is asked for: its peak memory, how long it takes until it has answered, its last loss."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ from ..options import get_num_threads
 if TYPE_CHECKING:
     from .workloads import Workload
 
+#: The kinds of work that are measured here, with the unit of their figures.
+KINDS = {"memory": "bytes", "style-memory": "bytes", "style-loss": "loss", "start": "seconds"}
 #: How often a start is measured; the middle one counts.
 STARTS = 7
+#: Steps of Adam after which the losses of style transfer are compared.
+STYLE_STEPS = 100
 _PREDICTION = "; cool.compile(cool.models.create('lenet5'))(cool.zeros(1, 1, 28, 28)).numpy()"
 _STARTS = {
     "coolnn import": "import coolnn",
@@ -31,14 +35,17 @@ _STARTS = {
 
 
 def measure(workload: Workload, chosen: Sequence[str]) -> dict[str, Any]:
-    """The rows of a result: peak memory of a training step, or the time of a start."""
+    """The rows of a result: a figure for each program, and its ratio to ours."""
     programs = ["coolnn"] + ["torch"] * ("peer_torch" in chosen)
-    if workload.kind == "memory":
-        found = {name: _peak(name, workload) for name in programs}
-        unit = "bytes"
-    else:
+    unit = KINDS[workload.kind]
+    if workload.kind == "start":
         found = {name: start_seconds(code) for name, code in _STARTS.items() if name.split()[0] in programs}
-        unit = "seconds"
+    elif workload.kind == "memory":
+        found = {name: _peak(name, workload) for name in programs}
+    else:
+        names = programs + ["torch channels-last"] * ("torch" in programs)
+        call = "style_bytes({!r}, {})" if unit == "bytes" else f"style_loss({{!r}}, {{}}, {STYLE_STEPS})"
+        found = {name: _asked(call.format(name, workload.size)) for name in names}
     ours = next(iter(found.values()))
     rows = [
         {"name": name, unit: value, "ratio": value / ours, "difference": None, "float32": True}
@@ -62,7 +69,12 @@ def start_seconds(code: str, times: int = STARTS) -> float:
 
 def _peak(name: str, workload: Workload) -> float:
     words = (name, workload.model, workload.batch, workload.size, workload.channels, workload.classes)
-    return float(ask(f"from coolnn.bench import processes; print(processes.step_bytes{words!r})"))
+    return _asked(f"step_bytes{words!r}")
+
+
+def _asked(call: str) -> float:
+    """The value of a call of one of this module's functions, in a process of its own."""
+    return float(ask(f"from {__package__} import processes; print(processes.{call})"))
 
 
 def ask(code: str, variables: Mapping[str, str] | None = None) -> str:
@@ -98,3 +110,33 @@ def step_bytes(name: str, model: str, batch: int, size: int, channels: int, clas
     for _ in range(3):
         setting.run()
     return machine.peak_memory() - before
+
+
+def style_bytes(name: str, size: int) -> int:
+    """Peak memory of this process with three iterations of style transfer, ours or PyTorch's in a layout.
+
+    All that the process had before it loaded PyTorch, the interpreter and the weights included, does not count there.
+    """
+    from . import painting
+
+    if name == "coolnn":
+        run = painting.iterations(painting.vgg19(), size)
+        painting.run_once(run, 3)
+        return machine.peak_memory()
+    net = painting.vgg19()
+    before = machine.resident_memory()
+    torch = importlib.import_module(f"{__package__}.torch_painting")
+    painting.run_once(torch.iterations(net, size, name, get_num_threads()), 3)
+    return machine.peak_memory() - before
+
+
+def style_loss(name: str, size: int, steps: int) -> float:
+    """The loss after so many steps of Adam on a picture, ours or PyTorch's in a layout."""
+    from . import painting
+
+    net = painting.vgg19()
+    if name == "coolnn":
+        run = painting.iterations(net, size)
+    else:
+        run = importlib.import_module(f"{__package__}.torch_painting").iterations(net, size, name, get_num_threads())
+    return painting.run_once(run, steps + 1)[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,13 +24,19 @@ EPOCH_PICTURES = 60_000  # MNIST's
 #: A relu or a maximum near a tie may go the other way, and gradients with it: PyTorch's own float32 gradients of VGG19
 #: are 1e-2 of the largest away from float64 ones.
 GRADIENTS = 5e-2
+_STYLE_TITLES = {
+    "style": "style transfer, an iteration at {0} x {0}",
+    "style-memory": "style transfer at {0} x {0}, peak memory",
+    "style-loss": "style transfer at {0} x {0}, the loss after 100 steps of Adam",
+    "paint": "a photograph of {0} x {0} painted in one pass",
+}
 
 
 @dataclass(frozen=True)
 class Workload:
     """Something to measure: a network with its input, trained or run, or a matrix product."""
 
-    kind: str  # train | infer | epoch | matmul | memory | start
+    kind: str  # train | infer | epoch | matmul | memory | start | style | style-memory | style-loss | paint
     model: str = ""
     batch: int = 1
     size: int = 224
@@ -43,6 +50,8 @@ class Workload:
             return f"matrix product {self.size} x {self.size} x {self.size}"
         if self.kind == "start":
             return "import, and import with a first prediction of LeNet-5"
+        if self.kind in _STYLE_TITLES:
+            return _STYLE_TITLES[self.kind].format(self.size)
         if self.kind == "epoch":
             return f"{self.model}, {EPOCH_PICTURES:,} pictures through the loader, batch {self.batch}"
         verb = {"train": "training step", "infer": "inference", "memory": "training step, peak memory"}[self.kind]
@@ -62,6 +71,8 @@ WORKLOADS = {
     "matmul": Workload("matmul", size=1024),
     "matmul-4096": Workload("matmul", size=4096),
     "vgg19-memory": Workload("memory", "vgg19", 8),
+    "style": Workload("style", size=512),
+    "style-memory": Workload("style-memory", size=512),
     "start": Workload("start"),
 }
 #: `cool bench zoo`: the canon, one picture at a time.
@@ -71,6 +82,13 @@ ZOO = {
         *("vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1"),
         *("mobilenet_v2", "efficientnet_lite0", "densenet121"),
     )
+}
+#: `cool bench styles`: style transfer, by optimisation and in one pass.
+STYLES = {
+    "style": WORKLOADS["style"],
+    "style-memory": WORKLOADS["style-memory"],
+    "style-loss": Workload("style-loss", size=256),
+    **{f"paint-{size}": Workload("paint", size=size) for size in (256, 512, 1024, 1536, 2048)},
 }
 
 
@@ -118,7 +136,7 @@ def run(
     time to ours and the difference of its answer. Raises RuntimeError if answers differ by more than the stated bound.
     """
     chosen = list(peers.installed()) if others is None else list(others)
-    if workload.kind in ("memory", "start"):
+    if workload.kind in processes.KINDS:
         return _described(workload, chosen) | processes.measure(workload, chosen)
     contest = _CONTESTS[workload.kind](workload, chosen, slow)
     runs = {**contest.ours, **{setting.name: setting.run for setting in contest.others}}
@@ -260,4 +278,33 @@ def _epoch(workload: Workload, chosen: Sequence[str], slow: bool) -> Contest:
     return contest
 
 
-_CONTESTS = {"train": _train, "infer": _infer, "epoch": _epoch, "matmul": _matmul}
+def _style(workload: Workload, chosen: Sequence[str], slow: bool) -> Contest:
+    """An iteration of style transfer, by us and by PyTorch in both layouts, on the same goal."""
+    from . import painting
+
+    net, title = painting.vgg19(), workload.title
+    contest = Contest({"coolnn": painting.iterations(net, workload.size)})
+    if "peer_torch" in chosen:
+        torch = cast(Any, importlib.import_module(f"{__package__}.torch_painting"))
+        whole, start = painting.objective(net, workload.size)
+        losses, gradient = whole(start)
+        for layout in torch.LAYOUTS:
+            given = net, workload.size, layout, get_num_threads()
+            loss, theirs = torch.gradient(*given)
+            agree(title, losses.total, loss, 1e-4)
+            # Of all pixels together: a maximum near a tie that goes the other way is far off at one of them.
+            apart = float(np.linalg.norm(gradient - theirs) / np.linalg.norm(theirs))
+            if not apart < GRADIENTS / 5:
+                raise RuntimeError(f"{title}, {layout}: the gradients differ by {apart:.1e} (relative)")
+            contest.differences[layout] = apart
+            contest.others.append(Setting(layout, torch.iterations(*given)))
+    return contest
+
+
+def _paint(workload: Workload, chosen: Sequence[str], slow: bool) -> Contest:
+    from . import painting
+
+    return Contest({"coolnn": painting.painter(workload.size)})
+
+
+_CONTESTS = {"train": _train, "infer": _infer, "epoch": _epoch, "matmul": _matmul, "style": _style, "paint": _paint}

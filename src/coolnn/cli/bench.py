@@ -13,6 +13,7 @@ from . import UsageError, number, parser_for, whole
 _EXAMPLES = """  cool bench                             all works, beside every peer that is installed
   cool bench vgg19-infer lenet5 --seconds 30 --json results.json
   cool bench zoo                         inference of eight networks, one picture at a time
+  cool bench styles                      style transfer: time, memory and loss of an iteration, one pass by size
   cool bench kernels --layers benchmarks/layers/resnet50.txt --pass forward --batch 1
   cool bench plan                        what cool plan foresees, beside what then happens
   cool bench kernels --of mobilenet_v2 --save mobilenet.txt
@@ -21,21 +22,22 @@ Peers (PyTorch, ONNX Runtime, OpenVINO, ncnn) run in turn with coolnn, each in i
 of threads; their answers are compared with ours before anything is timed. The ratio is a peer's median time divided by
 ours; that of a work is to the fastest peer that computes in float32, too.
 """
-_GROUPS = ("zoo", "kernels", "plan")
+_GROUPS = ("zoo", "styles", "kernels", "plan")
 
 
 def main(words: list[str]) -> int:
     """Runs the verb."""
     options = _parser().parse_args(words)
-    from ..bench import WORKLOADS, peers
+    from ..bench import STYLES, WORKLOADS, peers
     from ..files import write_json
     from ..options import set_num_threads
 
     if not 0 < options.seconds < float("inf"):
         raise UsageError(f"--seconds must be a positive number, not {options.seconds:g}")
-    unknown = [name for name in options.work if name not in (*WORKLOADS, *_GROUPS)]
+    known = dict.fromkeys((*WORKLOADS, *STYLES, *_GROUPS))
+    unknown = [name for name in options.work if name not in known]
     if unknown:
-        raise UsageError(f"there is no work named {unknown[0]}; choose from: {', '.join((*WORKLOADS, *_GROUPS))}")
+        raise UsageError(f"there is no work named {unknown[0]}; choose from: {', '.join(known)}")
     if options.threads:
         set_num_threads(options.threads)
     chosen = _peers(options)
@@ -57,7 +59,9 @@ def main(words: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_for("bench", _EXAMPLES)
-    parser.add_argument("work", nargs="*", help="names of works, or one of zoo, kernels, plan (default: all works)")
+    parser.add_argument(
+        "work", nargs="*", help="names of works, or one of zoo, styles, kernels, plan (default: all works)"
+    )
     parser.add_argument("--seconds", type=number, default=10.0, metavar="S", help="time for each work (default: 10)")
     parser.add_argument("--rounds", type=whole(1), default=5, metavar="N", help="turns at least (default: 5)")
     parser.add_argument("--threads", type=whole(0), metavar="N", help="for us and for the peers")
@@ -95,7 +99,9 @@ def _works(options: argparse.Namespace, chosen: list[str]) -> Iterator[dict[str,
     if options.markdown:
         print("| work | coolnn | the best other one | ratio | others |\n|---|---|---|---|---|")
     works = dict(bench.ZOO) if "zoo" in options.work else {}
-    works |= {name: bench.WORKLOADS[name] for name in options.work or bench.WORKLOADS if name in bench.WORKLOADS}
+    works |= bench.STYLES if "styles" in options.work else {}
+    known = bench.WORKLOADS | bench.STYLES
+    works |= {name: known[name] for name in options.work or bench.WORKLOADS if name in known}
     for workload in works.values():
         if sys.stderr.isatty():
             print(f"{workload.title} ...", end="\r", file=sys.stderr, flush=True)
@@ -111,8 +117,7 @@ def table(result: dict[str, Any]) -> str:
     threads = f"{result['threads']} thread" + "s" * (result["threads"] != 1)
     lines = [f"{result['work']}  ({threads}, {result['isa']})"]
     for row in result["rows"]:
-        value = f"{row['bytes'] / 2**20:,.0f} MiB" if "bytes" in row else _milliseconds(row["seconds"])
-        line = f"  {row['name']:30} {value:>12}"
+        line = f"  {row['name']:30} {_value(row):>12}"
         line += f" {row['ratio']:8.2f}"
         if "gflops" in row:
             line += f" {row['gflops']:7.0f} GFLOP/s, {row['gflops'] / result['peak_gflops']:.0%} of peak"
@@ -128,7 +133,7 @@ def markdown(result: dict[str, Any]) -> str:
     """A result as a line of a table: our time, the best other one in float32, the ratio, and everybody else."""
 
     def cell(row: dict[str, Any]) -> str:
-        value = f"{row['bytes'] / 2**20:,.0f} MiB" if "bytes" in row else _milliseconds(row["seconds"])
+        value = _value(row)
         if "gflops" in row:
             value += f" ({row['gflops']:.0f} GFLOP/s, {row['gflops'] / result['peak_gflops']:.0%} of peak)"
         return value
@@ -138,6 +143,13 @@ def markdown(result: dict[str, Any]) -> str:
     rest = [row for row in others if row not in rivals[:1]]
     best = f"{rivals[0]['name']} {cell(rivals[0])} | **{rivals[0]['ratio']:.2f}**" if rivals else "– | –"
     return f"| {result['work']} | {cell(own)} | {best} | {', '.join(r['name'] + ' ' + cell(r) for r in rest) or '–'} |"
+
+
+def _value(row: dict[str, Any]) -> str:
+    """The figure of a row with its unit."""
+    if "loss" in row:
+        return f"{row['loss']:.6f}"
+    return f"{row['bytes'] / 2**20:,.0f} MiB" if "bytes" in row else _milliseconds(row["seconds"])
 
 
 def _milliseconds(seconds: float) -> str:

@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     quick = parser.add_argument_group("in one pass, with a trained style")
     quick.add_argument(
-        "--model", metavar="NAME|FILE", help="a style that comes with coolnn, a model file, or a training's folder"
+        "--model",
+        metavar="NAME|FILE",
+        help=f"a style that comes with coolnn ({_shipped()}), a model file, or a training's folder",
     )
     quick.add_argument(
         "--steady", type=number, metavar="X", help="photographs are frames of a film: keep strokes, 0 to below 1"
@@ -101,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _shipped() -> str:
+    """The names of the styles that come with the package, without loading what reads them."""
+    folder = Path(__file__).parent.parent / "tasks" / "style" / "trained"
+    return ", ".join(sorted(path.stem for path in folder.glob("*.safetensors")))
+
+
 def _one_pass(options: argparse.Namespace) -> int:
     """Paints photographs with a trained style; the exit status."""
     from ..tasks import style
@@ -153,7 +161,7 @@ def _targets(options: argparse.Namespace, sources: list[Path]) -> list[Path]:
 def _optimise(options: argparse.Namespace) -> int:
     """Paints a photograph in any style; the exit status."""
     if len(options.pictures) < 2:
-        raise UsageError("name a photograph and a style's picture, or a trained style with --model")
+        raise UsageError(f"name a photograph and a style's picture, or a trained style with --model: {_shipped()}")
     from ..tasks import style
     from ..tasks.style import pictures
 

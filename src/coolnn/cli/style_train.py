@@ -10,7 +10,8 @@ from pathlib import Path
 from . import UsageError, number, parser_for, whole
 
 _EXAMPLES = """  cool style-train painting.jpg --photos holiday/     a few hundred photographs are enough
-  cool style-train painting.jpg --photos holiday/ --steps 6000 --style-size 512
+  cool style-train painting.jpg --photos holiday/ --start starry_night --steps 600
+  cool style-train painting.jpg --photos holiday/ --steps 6000 --style-size 768
   cool style-train --resume runs/style/painting       go on where it stopped
   cool style photo.jpg --model runs/style/painting    use it
 """
@@ -40,6 +41,7 @@ def main(words: list[str]) -> int:
             options.output or Path("runs") / "style" / Path(options.style).stem,
             recipe,
             weights=options.weights,
+            start=options.start,
             samples=options.samples or (),
             sample_every=options.sample_every,
             quiet=options.quiet,
@@ -59,22 +61,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", metavar="FOLDER", help="the run's folder (default: runs/style/NAME)")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with the training in this folder")
     what = parser.add_argument_group("training (each has a good default)")
-    what.add_argument("--steps", type=whole(1), metavar="N", help="steps of the optimizer (default: 3000)")
+    what.add_argument("--steps", type=whole(1), metavar="N", help="steps of the optimizer (default: 1200)")
     what.add_argument("--batch", type=whole(1), metavar="N", help="photographs in a step (default: 2)")
     what.add_argument("--size", type=whole(64), metavar="PIXELS", help="side of the crops (default: 256)")
     what.add_argument(
         "--style-size",
         type=whole(64),
         metavar="PIXELS",
-        help="longer side of the style; smaller gives larger strokes (default: 384)",
+        help="longer side of the style; larger gives larger strokes (default: 512)",
     )
-    what.add_argument("--lr", type=number, metavar="X", help="largest learning rate (default: 0.001)")
+    what.add_argument("--lr", type=number, metavar="X", help="largest learning rate (default: 0.002)")
     what.add_argument("--content-weight", type=number, metavar="X", help="(default: 1)")
     what.add_argument("--style-weight", type=number, metavar="X", help="(default: 10)")
-    what.add_argument("--smooth-weight", type=number, metavar="X", help="(default: 1e-5)")
+    what.add_argument("--smooth-weight", type=number, metavar="X", help="(default: 1e-4)")
     what.add_argument("--width", type=whole(4), metavar="N", help="channels at full size (default: 32)")
     what.add_argument("--blocks", type=whole(0), metavar="N", help="residual blocks (default: 5)")
     what.add_argument("--seed", type=whole(0), metavar="N", help="same seed, same result, bit for bit")
+    what.add_argument(
+        "--start", metavar="NAME|FILE", help="a trained style to begin with; half of the steps are enough then"
+    )
     what.add_argument("--weights", metavar="FILE", help="VGG16's weights; default: those on this computer")
     parser.add_argument("--samples", nargs="+", metavar="FILE", help="photographs to paint on the way, for looking at")
     parser.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,16 +64,22 @@ class Features(nn.Module):
         return int(1 << (int(layer[-3]) - 1))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+        found = dict(self.walk(x))
+        return {name: found[name] for name in self.wanted}
+
+    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The layers asked for, each as soon as it is computed. What is made of a layer at once goes backward together
+        with it, too, and not before everything else, which would keep the gradients of all layers in memory."""
         stage = "1"
         for name, convolution in self.convolutions.items():
             if name[4] != stage:
                 x, stage = self.pool(x), name[4]
             x = convolution(x)
-            found[name] = x
+            if name in self.wanted:
+                yield name, x
             x = x.relu()
-            found["relu" + name[4:]] = x
-        return {name: found[name] for name in self.wanted}
+            if "relu" + name[4:] in self.wanted:
+                yield "relu" + name[4:], x
 
     def prepare(self, images: Array) -> Array:
         """Pictures (H, W, 3) or (N, H, W, 3) of 0..255 as what the network takes, float32 (N, 3, H, W)."""

@@ -3,7 +3,7 @@ for every network, layer and picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,10 @@ def squared_distance(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).square().sum()
 
 
-def style_loss(grams: Mapping[str, Tensor], targets: Mapping[str, Array], weights: Mapping[str, float]) -> Tensor:
-    """Squared distance of Gram matrices from the targets', as a share of the target's square; a mean over pictures."""
-    terms = []
-    for layer, target in targets.items():
-        scale = weights[layer] / (max(float(np.square(target, dtype=np.float64).sum()), 1e-20) * grams[layer].shape[0])
-        terms.append(squared_distance(grams[layer], from_numpy(target)) * scale)
-    return total(terms)
+def style_distance(grams: Tensor, target: Array) -> Tensor:
+    """Squared distance of Gram matrices from a target, as a share of the target's square; a mean over pictures."""
+    scale = 1.0 / (max(float(np.square(target, dtype=np.float64).sum()), 1e-20) * grams.shape[0])
+    return squared_distance(grams, from_numpy(target)) * scale
 
 
 def roughness(x: Tensor) -> Tensor:

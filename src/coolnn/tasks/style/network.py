@@ -39,8 +39,8 @@ def stylizer(width: int = 32, blocks: int = 5) -> nn.Sequential:
     for _ in range(blocks):
         body = nn.Sequential(*_step(wider, wider, 3), *_step(wider, wider, 3)[:-1])
         layers.append(nn.Residual(body))
-    layers += [nn.Upsample(scale_factor=2), *_step(wider, wide, 3)]
-    layers += [nn.Upsample(scale_factor=2), *_step(wide, width, 3)]
+    layers += [nn.Upsample(scale_factor=2, mode="bilinear"), *_step(wider, wide, 3)]
+    layers += [nn.Upsample(scale_factor=2, mode="bilinear"), *_step(wide, width, 3)]
     return nn.Sequential(*layers, nn.Conv2d(width, 3, 5, padding=2, padding_mode="reflect"))
 
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ... import nn
-from ...graph import Arena, Compiled, CompiledGradient
+from ... import _core, nn
+from ...graph import Compiled, CompiledGradient
 from ...graph.program import Program
 from ...nn.parameter import without_numbers
 from ...spec import Spec
@@ -81,10 +81,15 @@ class Activations(nn.Module):
         self.net, self.layers, self.grams = net, tuple(layers), tuple(grams)
 
     def forward(self, x: Tensor, *masks: Tensor) -> tuple[Tensor, ...]:
-        found = self.net(x)
-        given = masks or (None,) * len(self.grams)
-        matrices = [gram(found[layer], mask) for layer, mask in zip(self.grams, given, strict=True)]
-        return (*(found[layer] for layer in self.layers), *matrices)
+        found: dict[str, Tensor] = {}
+        matrices: dict[int, Tensor] = {}
+        for layer, activation in self.net.walk(x):
+            if layer in self.layers:
+                found[layer] = activation
+            for number, wanted in enumerate(self.grams):
+                if wanted == layer:
+                    matrices[number] = gram(activation, masks[number] if masks else None)
+        return (*(found[layer] for layer in self.layers), *(matrices[number] for number in range(len(self.grams))))
 
 
 class Whole:
@@ -98,12 +103,12 @@ class Whole:
         self.goal = goal
         size = content.shape[0], content.shape[1]
         self._spec = Spec((1, 3, *size))
-        self._arena = Arena()
         layers = list(goal.content)
         if planned or not layers:
             self._content = [meta(*layer_shape(goal.net, layer, size)) for layer in layers]
         else:
-            self._content = list(Compiled(Activations(goal.net, layers), self._arena)(as_input(content)))
+            self._content = list(Compiled(Activations(goal.net, layers))(as_input(content)))
+            _core.trim_memory()  # what that took, weights packed for it too, makes room for the optimisation
         self._scales = [1.0 if planned else inverse_square(target.numpy()) for target in self._content]
         self._masks: list[dict[str, Tensor]] = [
             {}
@@ -111,21 +116,28 @@ class Whole:
             else {layer: from_numpy(roots(region.mask, goal.net.stride(layer))) for layer in goal.style}
             for region in goal.regions
         ]
-        self._run = CompiledGradient(self._losses, self._arena)
+        self._run = CompiledGradient(self._losses)
 
     def _losses(self, x: Tensor) -> tuple[Tensor, ...]:
-        goal, found = self.goal, self.goal.net(x)
-        rough = roughness(x)
+        goal, rough = self.goal, roughness(x)
         content, style = [rough * 0.0], [rough * 0.0]
-        for (layer, weight), target, scale in zip(goal.content.items(), self._content, self._scales, strict=True):
-            content.append(squared_distance(found[layer], target) * (weight * scale))
-        for region, masks in zip(goal.regions, self._masks, strict=True):
-            for layer, weight in goal.style.items():
-                wanted = region.grams[layer]
-                distance = squared_distance(gram(found[layer], masks.get(layer)), from_numpy(wanted))
-                style.append(distance * (weight * region.share * inverse_square(wanted)))
+        targets = dict(zip(goal.content, zip(self._content, self._scales, strict=True), strict=True))
+        for layer, activation in goal.net.walk(x):
+            if layer in goal.content:
+                target, scale = targets[layer]
+                content.append(squared_distance(activation, target) * (goal.content[layer] * scale))
+            if layer in goal.style:
+                style += [
+                    self._style(layer, activation, *region) for region in zip(goal.regions, self._masks, strict=True)
+                ]
         terms = total(content), total(style), rough * goal.smooth
         return total(terms), *terms
+
+    def _style(self, layer: str, activation: Tensor, region: Region, masks: Mapping[str, Tensor]) -> Tensor:
+        """The weighted distance of a layer from what a region wants."""
+        wanted = region.grams[layer]
+        distance = squared_distance(gram(activation, masks.get(layer)), from_numpy(wanted))
+        return distance * (self.goal.style[layer] * region.share * inverse_square(wanted))
 
     def __call__(self, picture: Array) -> tuple[Losses, Array]:
         value, gradient, *parts = self._run(as_input(picture))

@@ -25,8 +25,10 @@ from .pictures import Picture
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _SHARE = 0.8
-#: Sides that the network halves twice, and halves again in its strokes: multiples of this.
+#: The network halves sides twice, so they are multiples of this,
 _BLOCK = 4
+#: and so many pixels along the edges, where it sees mirrored strokes, are painted beyond the picture and cut off.
+BORDER = 16
 #: Differences of two frames, of 0..255, from which on they count as different.
 _MOTION = 12.0
 
@@ -62,13 +64,14 @@ class Painter:
         if size is not None:
             image = pictures.longer_side(image, size)
         h, w = image.shape[:2]
-        blocks = pictures.whole_blocks(image, _BLOCK)
-        self._check(blocks.shape[0], blocks.shape[1])
-        painted = self._run(from_numpy(self._pixels([blocks]))).numpy()
-        return np.asarray(self._pixels.denormalize(painted)[0][:h, :w])
+        wide = np.pad(image, ((BORDER, BORDER), (BORDER, BORDER), (0, 0)), mode="reflect")
+        wide = pictures.whole_blocks(wide, _BLOCK)
+        self._check(wide.shape[0], wide.shape[1])
+        painted = self._run(from_numpy(self._pixels([wide]))).numpy()
+        return np.asarray(self._pixels.denormalize(painted)[0][BORDER : BORDER + h, BORDER : BORDER + w])
 
     def bytes(self, height: int, width: int) -> int:
-        """Memory that painting a picture of this size takes."""
+        """Memory that a pass of the network takes for a picture of this size, its border included."""
         with without_numbers(self.model.net.parameters()):
             program = self._run.make(Spec((1, 3, height, width)), planned=True)
         return program.bytes + 8 * 3 * 4 * height * width
@@ -82,11 +85,12 @@ class Painter:
         if need > limit:
             longer = max(height, width)
             fits = largest(
-                lambda n: self.bytes(*(-(-s * 64 * n // longer // 4) * 4 for s in (height, width))) <= limit,
+                lambda n: self.bytes(*(_whole(s * 64 * n // longer + 2 * BORDER) for s in (height, width))) <= limit,
                 longer // 64,
             )
+            size = f"{width - 2 * BORDER}×{height - 2 * BORDER}"
             raise DataError(
-                f"painting {width}×{height} pixels takes {mebibytes(need)} and {mebibytes(limit)} may be taken; "
+                f"painting {size} pixels takes {mebibytes(need)} and {mebibytes(limit)} may be taken; "
                 f"choose a size of {64 * fits} or less"
             )
         self._known.add((height, width))
@@ -111,6 +115,10 @@ class Painter:
                 painted += keep * (shown - painted)
             before, shown = image, painted
             yield np.rint(painted).astype(np.uint8)
+
+
+def _whole(side: int) -> int:
+    return -(-side // _BLOCK) * _BLOCK
 
 
 def _unchanged(before: Array, now: Array) -> Array:

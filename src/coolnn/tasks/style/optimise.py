@@ -351,10 +351,10 @@ class Transfer:
             dict.fromkeys(layers, 1.0),
             0.0,
         )
-        return _gram_sums(whole, image.astype(np.float32) - self.net.mean)
+        return gram_sums(whole, image.astype(np.float32) - self.net.mean)
 
 
-def _gram_sums(goal: Goal, picture: Array) -> dict[str, Array]:
+def gram_sums(goal: Goal, picture: Array) -> dict[str, Array]:
     """Gram matrices (1, C, C) of a picture of any size, in bounded memory."""
     h, w = picture.shape[:2]
     if max(h, w) <= 1024:

@@ -126,17 +126,18 @@ class Tiled:
 
     def _products(self, x: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
         """The sum of products of Gram matrices with given ones, plus the content's distance in a window."""
-        goal, found = self.goal, self.goal.net(x)
+        goal = self.goal
         count, contents = len(self._style), len(goal.content)
         matrices, masks, rest = given[:count], given[count : 2 * count], given[2 * count :]
-        products = [
-            (gram(found[layer], mask) * matrix).sum()
-            for layer, mask, matrix in zip(self._style, masks, matrices, strict=True)
-        ]
-        distances = [
-            squared_distance(found[layer] * mask, target * mask) * self._scales[layer]
-            for layer, target, mask in zip(goal.content, rest[:contents], rest[contents:], strict=True)
-        ]
+        targets = dict(zip(goal.content, zip(rest[:contents], rest[contents:], strict=True), strict=True))
+        products, distances = [], []
+        for layer, activation in goal.net.walk(x):
+            if layer in targets:
+                target, mask = targets[layer]
+                distances.append(squared_distance(activation * mask, target * mask) * self._scales[layer])
+            for wanted, mask, matrix in zip(self._style, masks, matrices, strict=True):
+                if wanted == layer:
+                    products.append((gram(activation, mask) * matrix).sum())
         content = total(distances) if distances else products[0] * 0.0
         return total([*products, content]), content
 
