@@ -18,9 +18,10 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-demo
 	$(BIN)/cool bench --markdown && $(BIN)/cool bench zoo --markdown && $(BIN)/cool bench plan
 
-# Damaged files for each reader of weights, ten minutes each; guided by coverage where atheris is installed.
+# Damaged files for each reader of weights and of ONNX, ten minutes each; for weights guided by coverage where atheris is installed.
 fuzz: $(VENV)/installed-test
 	for kind in torch-zip torch-legacy npz safetensors pickle; do $(BIN)/python tools/fuzz_formats.py $$kind; done
+	$(BIN)/python tests/onnx_mutants.py 600 build/onnx-findings
 
 # A wheel in dist/.
 build: $(BIN)/python
