@@ -15,6 +15,7 @@ VERBS = {
     "train": "train a network on a folder of pictures or a named data set",
     "eval": "measure a trained network on pictures with known classes",
     "predict": "say what is in pictures",
+    "explain": "say why: what a network's answer rests on, and what its units look for, as pictures",
     "style": "paint photographs like a picture",
     "style-train": "teach a network to paint like a picture, in one pass",
     "summary": "show the layers of a network: shapes, parameters, work, memory, receptive field",

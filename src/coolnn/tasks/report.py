@@ -53,6 +53,21 @@ th:first-child, td:first-child { text-align:left } th { color:var(--soft); font-
 .log .table { max-height:520px; overflow-y:auto } .log th { position:sticky; top:0; background:var(--paper) }
 .settings table { width:auto } .settings td { text-align:left }
 tr.best td { color:var(--accent); font-weight:600 }
+nav { margin-top:18px; display:flex; flex-wrap:wrap; gap:6px 16px } a { color:var(--accent) }
+a:focus-visible, summary:focus-visible, [tabindex]:focus-visible { outline:2px solid var(--accent); outline-offset:2px }
+h3 { font-size:15px; margin:20px 0 8px } h3:first-of-type { margin-top:0 } h4 { font-size:13px; margin:14px 0 4px }
+summary { cursor:pointer; margin-top:14px }
+.pictures { display:grid; grid-template-columns:repeat(auto-fill,minmax(var(--width),1fr)); gap:12px; margin:8px 0 }
+.pictures figure { margin:0; min-width:0 } .pictures img { display:block; width:100%; margin-bottom:3px }
+.pictures.pixels img { image-rendering:pixelated }
+figcaption { font-size:12.5px; line-height:1.4; overflow-wrap:anywhere } figcaption b { display:block }
+figcaption span { display:block; color:var(--soft) } figcaption .good { color:var(--accent) }
+figcaption .bad { color:var(--wrong) }
+.beside { display:flex; flex-wrap:wrap; gap:18px; align-items:flex-start } .beside > :first-child { flex:0 1 240px }
+.beside > :last-child { flex:1 1 300px; min-width:0 } td.wide { width:45% }
+.bar { display:block; height:10px; border-radius:3px; min-width:1px; background:var(--accent) }
+.drawing { overflow-x:auto } .drawing svg { max-width:none }
+@media (max-width:600px) { main { padding:18px 10px 40px } section { padding:14px 12px } }
 pre { font-size:12.5px; background:var(--ground); border:1px solid var(--line); border-radius:6px; padding:10px 12px;
   overflow-x:auto; margin:0 }
 </style></head><body><main>
@@ -70,13 +85,37 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], best: int | None
         f"<tr{' class=best' if i == best else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
         for i, row in enumerate(rows)
     )
-    return f"<div class='table'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    return f"<div class='table' tabindex='0'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def image(content: bytes, description: str) -> str:
-    """A PNG inside the page."""
+    """A picture inside the page: the bytes of a PNG or JPEG file."""
+    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
     data = base64.b64encode(content).decode()
-    return f"<img alt='{escape(description, quote=True)}' src='data:image/png;base64,{data}'>"
+    return f"<img alt='{escape(description, quote=True)}' src='data:image/{kind};base64,{data}'>"
+
+
+def figure(content: str, title: str = "", *lines: str, hint: str = "") -> str:
+    """Pictures with what they are below: a title and small lines, which may hold marks of HTML."""
+    below = "".join([f"<b>{escape(title)}</b>" if title else "", *(f"<span>{line}</span>" for line in lines)])
+    shown = f" title='{escape(hint, quote=True)}'" if hint else ""
+    return f"<figure{shown}>{content}<figcaption>{below}</figcaption></figure>"
+
+
+def pictures(figures: Sequence[str], width: int = 150, kind: str = "") -> str:
+    """Figures side by side, as many in a row as fit, each at least so many pixels wide."""
+    return f"<div class='pictures {kind}' style='--width:{width}px'>{''.join(figures)}</div>"
+
+
+def more(title: str, body: str) -> str:
+    """What is shown when it is asked for."""
+    return f"<details><summary>{escape(title)}</summary>{body}</details>"
+
+
+def contents(sections: Mapping[str, str]) -> str:
+    """Links to the sections: their titles by their anchors."""
+    links = "".join(f"<a href='#{anchor}'>{escape(title)}</a>" for anchor, title in sections.items())
+    return f"<nav aria-label='Contents'>{links}</nav>"
 
 
 @dataclass(frozen=True)
@@ -106,10 +145,11 @@ def gallery(mistakes: Sequence[Mistake]) -> str:
     return f"<div class='gallery{' wide' if wide else ''}'>{figures}</div>"
 
 
-def section(title: str, body: str, note: str = "", kind: str = "") -> str:
-    """A part of the page with a heading; the note says in small print what is to be seen."""
+def section(title: str, body: str, note: str = "", kind: str = "", anchor: str = "") -> str:
+    """A part of the page with a heading; the note says in small print what is to be seen; links lead to the anchor."""
     small = f"<p class='note'>{escape(note)}</p>" if note else ""
-    return f"<section class='{kind}'><h2>{escape(title)}</h2>{body}{small}</section>"
+    name = f" id='{anchor}'" if anchor else ""
+    return f"<section class='{kind}'{name}><h2>{escape(title)}</h2>{body}{small}</section>"
 
 
 def page(title: str, subtitle: str, figures: Mapping[str, str], sections: Sequence[str]) -> str:

@@ -23,8 +23,9 @@ def duration(seconds: float) -> str:
 class Progress:
     """A progress bar: `update` as often as you like, it redraws at most ten times a second.
 
-    `done` of the `total` steps may be behind already; `later` steps will follow in further bars, for the time left in
-    all. On anything but a terminal it is silent until `finish`, which prints one line; `quiet` prints nothing at all.
+    unit: what the rate counts, "" for no rate. `done` of the `total` steps may be behind already; `later` steps will
+    follow in further bars, for the time left in all. On anything but a terminal it is silent until `finish`, which
+    prints one line; `quiet` prints nothing at all.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class Progress:
             return
         now = self._drawn = time.monotonic()
         elapsed = max(now - self.started, 1e-9)
-        tail = f"  {text}  {self.counted / elapsed:,.0f} {self.unit}/s{self._time_left(elapsed)}"
+        rate = f"  {self.counted / elapsed:,.0f} {self.unit}/s" if self.unit else ""
+        tail = f"  {text}{rate}{self._time_left(elapsed)}"
         width = shutil.get_terminal_size().columns
         width -= 3  # for the ^C that the terminal may write
         room = width - len(self.label) - len(tail) - 1
