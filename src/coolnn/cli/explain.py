@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--pictures", metavar="FOLDER", help="find the patches in these pictures that units answer to")
     look.add_argument("--top", type=whole(1), default=6, metavar="N", help="patches for each channel (default: 6)")
     look.add_argument("--preferred", action="store_true", help="make the pictures that units look for")
+    look.add_argument("--hierarchy", action="store_true", help="test whether later layers see more than edges")
     look.add_argument("--steps", type=whole(1), metavar="N", help="of making them (default: as the recipe says)")
     parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of what is random (default: 0)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -95,6 +96,7 @@ def main(words: list[str]) -> int:
         patches=options.top,
         preferred=options.preferred,
         steps=options.steps,
+        hierarchy=options.hierarchy,
         checks=not options.no_checks,
         seed=options.seed,
     )

@@ -17,14 +17,18 @@ from ..autograd import no_grad
 from ..data import DataError, MissingDataError, Skipped, picture_files
 from ..explain import (
     FeatureMaps,
+    Hierarchy,
     Layer,
+    LayerTuning,
     Pictures,
     Preferred,
     Subject,
     TopPatches,
     feature_maps,
     filters,
+    hierarchy,
     top_patches,
+    tuning,
 )
 from ..explain.images import Picture, jpeg, png
 from ..explain.preferred import preferred_pictures
@@ -38,6 +42,7 @@ from . import explain_report
 
 TASK = "explain"
 _ANSWERS = 5
+_SAMPLE, _FEWEST = 160, 16  # pictures on which the hierarchy is tested, and for which there must be so many a class
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,8 @@ class Wishes:
 
     methods: of saliency, by name (None: all); classes: that are explained, by name or number (none: the answer);
     layers: by name (none: the last map of each size); channels: of each layer, in detail; folder: of pictures to find
-    top patches in, `patches` for each channel; preferred: make pictures that the channels look for; checks: ask of
-    every map whether it means anything.
+    top patches in, `patches` for each channel; preferred: make pictures that the channels look for; hierarchy: test
+    whether later layers see more than edges; checks: ask of every map whether it means anything.
     """
 
     methods: Sequence[str] | None = None
@@ -58,6 +63,7 @@ class Wishes:
     patches: int = 6
     preferred: bool = False
     steps: int | None = None
+    hierarchy: bool = False
     checks: bool = True
     seed: int = 0
 
@@ -89,6 +95,8 @@ class Findings:
     patches: TopPatches | None = None
     excited: dict[tuple[str, int], tuple[list[Picture], list[Picture]]] = field(default_factory=dict)
     preferred: dict[str, Preferred] = field(default_factory=dict)
+    hierarchy: Hierarchy | None = None
+    tuning: list[LayerTuning] = field(default_factory=list)  # of the first layers, which the hypothesis calls edges
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,6 +115,7 @@ class Findings:
             ],
             "skipped": [str(file) for file in self.skipped],
             "channels": self.channels,
+            "hierarchy": None if self.hierarchy is None else self.hierarchy.to_dict(),
             "patches": None if self.patches is None else self.patches.to_dict(),
             "seconds": round(self.seconds, 1),
         }
@@ -168,6 +177,8 @@ class _Job:
             self._find_patches(self.wishes.folder)
         if self.wishes.preferred:
             self._make_preferred()
+        if self.wishes.hierarchy:
+            self._test_hierarchy()
         found.seconds = time.monotonic() - began
         return found
 
@@ -246,6 +257,42 @@ class _Job:
             raise
         progress.finish(f"of {sum(map(len, found.channels.values()))} channels")
 
+    def _test_hierarchy(self) -> None:
+        progress = Progress(1, "hierarchy", "", quiet=self.quiet)
+
+        def moved(what: str, done: int, total: int) -> None:
+            progress.done, progress.total = done, total
+            progress.update(0, 0, what)
+
+        try:
+            known = self.subject.layers
+            names = [layer.name for layer in self.found.layers if layer.is_map] or [at.name for at in known.stages()]
+            pictures, labels = self._sample()
+            self.found.hierarchy = hierarchy(
+                self.model, pictures, labels, layers=names, seed=self.wishes.seed, progress=moved
+            )
+            self.found.tuning = list(tuning(self.model, names[:1]).layers.values())
+        except BaseException:
+            progress.abandon()
+            raise
+        progress.finish(self.found.hierarchy.verdict)
+
+    def _sample(self) -> tuple[list[Path] | None, list[int] | None]:
+        """Some of the pictures in the folder, if there are enough, and their classes where each has a folder."""
+        found = self.found.patches
+        if self.wishes.folder is None or found is None:
+            return None, None
+        unreadable = {file.path for file in found.skipped}
+        names = [n for n in picture_files(self.wishes.folder) if str(self.wishes.folder / n) not in unreadable]
+        names = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, _SAMPLE).astype(int))]
+        if len(names) < _FEWEST:
+            return None, None
+        classes = [name.rpartition("/")[0] for name in names]
+        known = sorted(set(classes))
+        told_apart = 2 <= len(known) <= len(names) // _FEWEST
+        labels = [known.index(name) for name in classes] if told_apart else None
+        return [self.wishes.folder / name for name in names], labels
+
 
 def _name(path: Path, taken: set[str]) -> str:
     """A name for a picture's files, and for its place in the report."""
@@ -297,6 +344,8 @@ def files(findings: Findings) -> dict[str, bytes]:
         made["filters.png"] = png(findings.filters.sheet())
     for name, made_pictures in findings.preferred.items():
         made[f"preferred_{_plain(name)}.png"] = png(made_pictures.sheet())
+    for tuned in findings.tuning:
+        made[f"tuning_{_plain(tuned.layer.name)}.svg"] = tuned.chart().encode()
     if findings.patches is not None:
         for layer in findings.layers:
             made[f"patches_{_plain(layer.name)}.png"] = png(explain_report.patch_sheet(findings, layer.name))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..explain import FeatureMaps, graph, images
+from ..explain import FeatureMaps, Hierarchy, graph, images
 from ..explain.images import Picture
 from ..explain.saliency import SaliencyMap
 from ..models.summary import summary
@@ -187,6 +187,8 @@ def _of_network(findings: Findings) -> list[tuple[str, str, str]]:
         body = report.pictures(figures, 60, "pixels")
         section = report.section("Filters", body, f"{shown.title}. {shown.note}", anchor="filters")
         parts.append(("filters", "Filters", section))
+    if findings.hierarchy is not None:
+        parts.append(("hierarchy", "Edges, textures, objects?", _hierarchy(findings, findings.hierarchy)))
     parts.append(("network", "The network", _network(findings)))
     return parts
 
@@ -246,6 +248,24 @@ def patch_sheet(findings: Findings, layer: str) -> Picture:
             tiles += [images.fitted(tile, side) for tile in row] + empty
             labels += [*texts, *[""] * k][:k]
     return images.sheet(tiles, k, labels)
+
+
+def _hierarchy(findings: Findings, found: Hierarchy) -> str:
+    """What became of the hypothesis, with its numbers, and how the units of the first layer are tuned."""
+    claims = "".join(
+        f"<li><span class='{'good' if finding.holds else 'bad'}'>{'✓' if finding.holds else '✗'}</span> "
+        f"{escape(finding.claim)} <span class='note'>({escape(finding.evidence)})</span></li>"
+        for finding in found.findings
+    )
+    body = f"<p><b>{escape(found.verdict)}</b></p><ul>{claims}</ul><pre tabindex='0'>{escape(found.table())}</pre>"
+    for tuned in findings.tuning:
+        body += f"<h3>{escape(str(tuned.layer))}</h3><div class='drawing' tabindex='0'>{tuned.chart()}</div>"
+    note = (
+        "The hypothesis: first edges, then textures, then objects (Hubel & Wiesel 1962). Each claim must hold by more "
+        "than chance, and by more than in the same network with random weights. Curves: answers of single units to "
+        f"gratings of every orientation. {found.note}"
+    )
+    return report.section("Edges, textures, objects?", body, note.strip(), anchor="hierarchy")
 
 
 def _network(findings: Findings) -> str:

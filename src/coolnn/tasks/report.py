@@ -62,7 +62,7 @@ summary { cursor:pointer; margin-top:14px }
 .pictures.pixels img { image-rendering:pixelated }
 figcaption { font-size:12.5px; line-height:1.4; overflow-wrap:anywhere } figcaption b { display:block }
 figcaption span { display:block; color:var(--soft) } figcaption .good { color:var(--accent) }
-figcaption .bad { color:var(--wrong) }
+.good { color:var(--accent) } .bad { color:var(--wrong) } figcaption .bad { color:var(--wrong) }
 .beside { display:flex; flex-wrap:wrap; gap:18px; align-items:flex-start } .beside > :first-child { flex:0 1 240px }
 .beside > :last-child { flex:1 1 300px; min-width:0 } td.wide { width:45% }
 .bar { display:block; height:10px; border-radius:3px; min-width:1px; background:var(--accent) }
