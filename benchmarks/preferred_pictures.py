@@ -101,7 +101,7 @@ def lucent(net: Any, size: int, channels: list[int], width: int, layout: Any) ->
 
 
 def compare(net: cool.nn.Module, layer: str, size: int, channels: list[int], width: int) -> float:
-    """The largest difference of the gradients by the picture, relative to the largest gradient."""
+    """How far apart the gradients by the picture are, as a share of their length."""
     rng = np.random.default_rng(0)
     picture = rng.random((len(channels), 3, size, size), np.float32)
     x = torch.tensor(picture, requires_grad=True)
@@ -120,7 +120,7 @@ def compare(net: cool.nn.Module, layer: str, size: int, channels: list[int], wid
     _, gradient = cool.compile_gradient(value)(picture)
     assert x.grad is not None
     theirs = x.grad.numpy()
-    return float(np.abs(gradient.numpy() - theirs).max() / np.abs(theirs).max())
+    return float(np.linalg.norm(gradient.numpy() - theirs) / np.linalg.norm(theirs))
 
 
 def main() -> None:
@@ -146,7 +146,7 @@ def main() -> None:
     net = cool.nn.Sequential(*made).eval()
     channels = list(range(chosen.batch))
     width = Subject(net, chosen.size, "imagenet").layers[chosen.layer].shape[0]
-    print(f"gradients differ by {compare(net, chosen.layer, chosen.size, channels, width):.1e} of the largest")
+    print(f"gradients differ by {compare(net, chosen.layer, chosen.size, channels, width):.1e} of their length")
     runs = {"coolnn": ours(net, chosen.layer, chosen.size, channels)[0]}
     for name, layout in LAYOUTS.items():
         runs[name] = lucent(module(net, chosen.layer, layout), chosen.size, channels, width, layout)

@@ -24,7 +24,7 @@ from .probes import edges, probe, textures
 from .receptive import field_box
 from .stimuli import Stimuli
 from .subject import Subject, evaluating
-from .tuning import LayerTuning, _middle, present
+from .tuning import LayerTuning, middle_of, present
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -274,7 +274,7 @@ class _Tests:
 
         def both(x: Tensor) -> list[Tensor]:
             _, found = tapped(self.subject.net, x, self.layers)
-            return [part for t in found for part in (_middle(t), _means(t))]
+            return [part for t in found for part in (middle_of(t), _means(t))]
 
         run = compile(both)
         with evaluating(self.subject.net):

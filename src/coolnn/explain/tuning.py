@@ -260,12 +260,13 @@ def middle_units(subject: Subject, layers: Sequence[Layer]) -> Compiled:
 
     def answers(x: Tensor) -> list[Tensor]:
         _, found = tapped(subject.net, x, layers)
-        return [_middle(tensor) for tensor in found]
+        return [middle_of(tensor) for tensor in found]
 
     return compile(answers)
 
 
-def _middle(x: Tensor) -> Tensor:
+def middle_of(x: Tensor) -> Tensor:
+    """The answers (N, C) of the units in the middle of what a layer gave; of a layer without places, all of them."""
     if x.ndim == 4:
         return ops.reshape(x[:, :, x.shape[2] // 2, x.shape[3] // 2], (x.shape[0], x.shape[1]))
     return ops.reshape(x, (x.shape[0], int(np.prod(x.shape[1:]))))

@@ -117,12 +117,10 @@ def preferred_pictures(
     ((2, 28, 28, 3), ['conv2:3', 'conv2:5'])
     """
     chosen = _recipe(recipe, steps, lr, parameterisation, transform, regulariser)
-    plain = Subject(model, size, preprocessing) if not chosen.transform.padding else None
-    if plain is None:
-        inner = Subject(model, size, preprocessing).size if size is None else _two(size)
+    subject = Subject(model, size, preprocessing)
+    inner = subject.size
+    if chosen.transform.padding:  # the network sees a larger picture
         subject = Subject(model, chosen.transform.seen(inner), preprocessing)
-    else:
-        subject, inner = plain, plain.size
     if objective is None:
         objective = _asked(subject, layer, channels, place)
     elif layer is not None or channels is not None:
@@ -136,16 +134,12 @@ def preferred_pictures(
     chosen = dataclasses.replace(chosen, transform=dataclasses.replace(chosen.transform, jitter=steady))
     if batch is not None and batch < 1:
         raise ValueError(f"batch is 1 or more, not {batch}")
-    if "diversity" in repr(objective.key()):
-        batch = count  # pictures that are compared are made together
+    if objective.together:
+        batch = count
     pictures, values, history, seconds = make(subject, objective, count, chosen, inner, batch, seed, progress)
     shown = np.rint(pictures * 255).astype(np.uint8)
     shown = np.repeat(shown, 3, axis=3) if shown.shape[3] == 1 else shown
     return Preferred(shown, values, history, _named(subject, objective, count), chosen, seconds)
-
-
-def _two(size: int | Sequence[int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def _recipe(recipe: str | Recipe, *parts: Any) -> Recipe:

@@ -34,6 +34,8 @@ class Objective:
     count: int | None = None
     #: What it is called under a picture.
     name = "objective"
+    #: Whether pictures are compared with each other, so that they must be made together.
+    together = False
 
     def layers(self) -> list[str]:
         """The names of the layers that it reads."""
@@ -150,7 +152,7 @@ class _Reading(Objective):
 
 class _Scaled(Objective):
     def __init__(self, inner: Objective, factor: float) -> None:
-        self.inner, self.factor, self.count = inner, factor, inner.count
+        self.inner, self.factor, self.count, self.together = inner, factor, inner.count, inner.together
 
     def layers(self) -> list[str]:
         return self.inner.layers()
@@ -185,6 +187,7 @@ class _Sum(Objective):
         if len(counts) > 1:
             raise ValueError(f"objectives for {counts[0]} and for {counts[1]} pictures cannot be added up")
         self.count = counts[0] if counts else None
+        self.together = any(part.together for part in self.parts)
 
     def layers(self) -> list[str]:
         return list(dict.fromkeys(name for part in self.parts for name in part.layers()))
@@ -213,6 +216,8 @@ class _Sum(Objective):
 
 
 class _Diversity(Objective):
+    together = True
+
     def __init__(self, layer: str) -> None:
         self.layer = layer
 
