@@ -309,7 +309,7 @@ bool accepts_bf16(const ConvShape& s, ConvPass pass) {
 
 // Products at twice the rate; then the weights, which are read while products go on, may set the pace.
 double cost_bf16(const ConvShape& s, ConvPass) {
-  constexpr double GATHER = 5, ROUND = 2, RUN_CYCLES = 15, PART_OF_PEAK = 1.7, WEIGHT_READ = 6;
+  constexpr double GATHER = 5, ROUND = 2, RUN_CYCLES = 30, PART_OF_PEAK = 1.7, WEIGHT_READ = 6;
   const double lanes = isa().vector_floats, columns = std::ceil(double(s.group_oc()) / lanes) * lanes;
   const double pixels = double(s.n) * s.oh * s.ow, taps = double(s.kh) * s.kw;
   const double depth = taps * double(s.group_ic()), runs = s.groups == 1 ? double(s.kh) : taps;

@@ -15,6 +15,7 @@ from pictures import shapes
 from PIL import Image
 
 import coolnn as cool
+from coolnn import _core
 from coolnn.data import DataError
 from coolnn.tasks import classify
 
@@ -71,6 +72,20 @@ def test_answers_are_those_of_the_network(run):
         for answer in row["answers"]:
             assert answer["score"] == pytest.approx(scores[model.labels.index(answer["label"])], rel=1e-4, abs=1e-6)
         assert sum(answer["score"] for answer in row["answers"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_answers_may_be_rounded_where_the_processor_can(run):
+    run, root = run
+    model, paths = classify.open_model(run.folder), classify.find_pictures([str(root / "shapes" / "square")])
+    if not _core.has_bf16():
+        with pytest.raises(ValueError, match="needs a processor that multiplies bfloat16 numbers"):
+            next(classify.predict(model, paths, precision="bf16"))
+        return
+    rounded = list(classify.predict(model, paths, top=3, batch_size=5, precision="bf16"))
+    for row, exact in zip(rounded, classify.predict(model, paths, top=3), strict=True):
+        scores = {answer["label"]: answer["score"] for answer in exact["answers"]}
+        assert row["picture"] == exact["picture"]
+        assert {a["label"]: a["score"] for a in row["answers"]} == pytest.approx(scores, abs=0.05)
 
 
 def test_unreadable_picture_does_not_stop_the_others(run):
