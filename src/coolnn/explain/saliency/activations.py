@@ -34,4 +34,5 @@ def layer_cam(question: Question, layer: str | Layer | None = None) -> list[Answ
 def _class_maps(question: Question, layer: str | Layer | None, weighting: Weighting) -> list[Answer]:
     at = question.map_layer(layer)
     found = question.programs.class_maps(question.x, question.selections, at, weighting)
+    question.known = found.outputs
     return [Answer(m, raw, False, layer=at.name) for m, raw in zip(found.maps, found.raw, strict=True)]

@@ -17,7 +17,7 @@ from .pictures import prepared
 from .programs import Programs
 from .question import Question
 from .result import SaliencyMap
-from .target import Target, Wanted, index_of, name_of, selection
+from .target import Target, Wanted, answer_of, index_of, name_of, selection
 
 #: Shapes of input, and layers that are explained, whose programs are kept.
 _KEPT = 4
@@ -81,35 +81,37 @@ class Explainer:
             raise ValueError("name at least one target; None stands for the network's answer")
         x, seen = prepared(picture, self.net, self.preprocessing)
         programs = self.programs(x.shape[1:], of)
-        output = programs.outputs(x)
-        is_answer = programs.of == programs.layers.output
+        shape, is_answer = programs.of.shape, programs.of == programs.layers.output
         labels = self.labels if is_answer else []
-        indices = [index_of(wanted, output[0], labels) for wanted in targets]
-        selections = np.stack([selection(index, output.shape[1:]) for index in indices])
-        question = Question(programs, x, selections, is_answer and output.ndim == 2, self.preprocessing, seed)
-        shares = question.shares(output)[0]
-        found = []
+        known = programs.outputs(x) if None in targets else None
+        answer = () if known is None else answer_of(known[0])
+        indices = [answer if wanted is None else index_of(wanted, shape, labels) for wanted in targets]
+        selections = np.stack([selection(index, shape) for index in indices])
+        question = Question(programs, x, selections, is_answer and len(shape) == 1, self.preprocessing, seed, known)
+        answers = METHODS[method](question, **settings)
+        shares = question.shares(question.outputs)[0]
+        maps = []
         made = {"of": programs.of.name, "seed": seed, **settings}
-        for k, answer in enumerate(METHODS[method](question, **settings)):
+        for k, found in enumerate(answers):
             index, score = indices[k], float(question.values[k])
             probability = float(shares[index]) if question.classes else None
             target = Target(index, name_of(index, labels, programs.of.name), score, probability)
-            found.append(
+            maps.append(
                 SaliencyMap(
                     method=method,
-                    map=np.ascontiguousarray(answer.map, np.float32),
-                    raw=answer.raw,
+                    map=np.ascontiguousarray(found.map, np.float32),
+                    raw=found.raw,
                     target=target,
                     picture=seen,
-                    signed=answer.signed,
-                    layer=answer.layer,
-                    details=answer.details,
+                    signed=found.signed,
+                    layer=found.layer,
+                    details=found.details,
                     settings=made,
                     explainer=self,
                     question=dataclasses.replace(question, selections=selections[k : k + 1]),
                 )
             )
-        return found
+        return maps
 
     def programs(self, shape: Sequence[int], of: str | Layer = "output") -> Programs:
         """The compiled programs for inputs of a shape (C, H, W); those that were not used for longest are forgotten."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -27,9 +26,12 @@ class Answer:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Question:
-    """A picture x (1, C, H, W) and selections (K, …) of the output: what is asked for K numbers of it."""
+    """A picture x (1, C, H, W) and selections (K, …) of the output: what is asked for K numbers of it.
+
+    Methods that run the network on the picture anyway leave what it gave in `known`.
+    """
 
     programs: Programs
     x: Array
@@ -37,11 +39,14 @@ class Question:
     classes: bool  # whether the numbers are scores of classes, which have shares
     preprocessing: Preprocessing | None = None
     seed: int = 0
+    known: Array | None = None
 
-    @cached_property
+    @property
     def outputs(self) -> Array:
-        """What the network gives for the picture, (1, …)."""
-        return self.programs.outputs(self.x)
+        """What the network gives for the picture, (1, …); computed once."""
+        if self.known is None:
+            self.known = self.programs.outputs(self.x)
+        return self.known
 
     @property
     def values(self) -> NDArray[np.float64]:

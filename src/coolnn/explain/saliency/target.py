@@ -30,22 +30,24 @@ class Target:
         return self.label + (f" ({self.probability:.0%})" if self.probability is not None else f" ({self.score:.3g})")
 
 
-def index_of(wanted: Wanted | None, output: Array, labels: Sequence[str]) -> tuple[int, ...]:
-    """The index into an output (without the batch) that is wanted; None for the largest class, or channel on average.
+def answer_of(output: Array) -> tuple[int, ...]:
+    """The index of the largest class of an output (without the batch), or of the channel that is largest on average."""
+    if output.ndim not in (1, 3):
+        raise ValueError(f"an output of shape {output.shape} has no one answer; give the target as an index of it")
+    return (int(np.argmax(output if output.ndim == 1 else output.mean((1, 2)))),)
+
+
+def index_of(wanted: Wanted, shape: tuple[int, ...], labels: Sequence[str]) -> tuple[int, ...]:
+    """The index that is wanted of an output of this shape (without the batch).
 
     Raises ValueError, with what there is, for a name that is not known or a number that is too large.
     """
-    shape = output.shape
-    if wanted is None:
-        if output.ndim not in (1, 3):
-            raise ValueError(f"an output of shape {shape} has no one answer; give the target as an index of it")
-        return (int(np.argmax(output if output.ndim == 1 else output.mean((1, 2)))),)
     if isinstance(wanted, str):
         return (_named(wanted, labels, shape),)
     index = tuple(int(i) for i in wanted) if isinstance(wanted, tuple | list) else (int(wanted),)
-    whole = len(index) == output.ndim or (len(index) == 1 and output.ndim == 3)
+    whole = len(index) == len(shape) or (len(index) == 1 and len(shape) == 3)
     if not whole or not all(-size <= i < size for i, size in zip(index, shape, strict=False)):
-        what = f"{shape[0]} classes" if output.ndim == 1 else f"shape {shape}"
+        what = f"{shape[0]} classes" if len(shape) == 1 else f"shape {shape}"
         raise ValueError(f"there is no target {wanted!r}: the output has {what}, counted from 0")
     return tuple(i % size for i, size in zip(index, shape, strict=False))
 
