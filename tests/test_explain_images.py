@@ -120,3 +120,14 @@ def test_small_pictures_grow_by_squares_and_png_keeps_every_pixel():
     assert (images.fitted(tiny, 50) == np.kron(tiny, np.ones((10, 10, 1), np.uint8))).all()
     assert images.fitted(np.zeros((200, 100, 3), np.uint8), 50).shape == (50, 25, 3)
     assert (np.array(Image.open(io.BytesIO(images.png(tiny)))) == tiny).all()
+
+
+def test_numbers_below_pictures_are_short():
+    assert [images.number(v) for v in (0, 0.012345, -3.14159, 999.4, 1234.5, 1e9)] == [
+        "0",
+        "0.0123",
+        "-3.14",
+        "999",
+        "1234",
+        "1e+09",
+    ]

@@ -345,6 +345,11 @@ def figure(image: Array, title: str = "") -> Any:
     return made
 
 
+def number(value: float) -> str:
+    """A value as it stands below a picture: three digits, large ones whole."""
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def png(image: Array) -> bytes:
     """A picture as the bytes of a PNG file: every pixel as it is."""
     buffer = io.BytesIO()

@@ -149,10 +149,10 @@ class FeatureMaps:
             rows = np.zeros((math.ceil(len(self.values) / columns), columns), np.float32)
             rows.reshape(-1)[: len(self.values)] = self.values
             note = f"All {len(self.values)} numbers, in rows from the top left; what is left of the last row is empty."
-            return Pictures([self._coloured(rows)], [f"up to {self.values.max():.3g}"], title, note, 1, 360)
+            return Pictures([self._coloured(rows)], [f"up to {images.number(self.values.max())}"], title, note, 1, 360)
         chosen = self.strongest() if order == "strongest" else list(range(len(self.values)))
         chosen = chosen[: _count(count, len(chosen))]
-        labels = [f"{i}: {self.values[i].max():.3g}" for i in chosen]
+        labels = [f"{i}: {images.number(self.values[i].max())}" for i in chosen]
         note = (
             f"{len(chosen)} of {len(self.values)} channels"
             + (", those with the largest values" if order == "strongest" and len(chosen) < len(self.values) else "")

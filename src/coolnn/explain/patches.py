@@ -142,7 +142,7 @@ class TopPatches:
         empty = np.full((side, side, 3), 255, np.uint8)
         for channel in self.strongest(at) if channels is None else channels:
             hits = self.hits(at, channel)
-            names = [f"{channel}: {hit.value:.3g}" for hit in hits] or [f"{channel}: silent"]
+            names = [f"{channel}: {images.number(hit.value)}" for hit in hits] or [f"{channel}: silent"]
             for row, texts in ((self.patches, names), (self.deconvnet, [""] * self.k)):
                 if row == self.deconvnet and not deconvnet:
                     continue

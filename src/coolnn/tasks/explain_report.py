@@ -167,7 +167,7 @@ def _features(maps: FeatureMaps) -> str:
     ]
     signs = " Blue is negative, red positive." if maps.signed else ""
     return f"<h3>{escape(str(maps.layer))}</h3><p class='note'>{escape(described)}.{signs}</p>" + report.pictures(
-        figures, 70, "pixels"
+        figures, 66, "pixels"
     )
 
 
@@ -229,7 +229,7 @@ def _channel(findings: Findings, layer: str, channel: int) -> str:
         for hit, patch, excited in zip(hits, *findings.excited[layer, channel], strict=True):
             first = report.image(images.png(patch), f"patch of {hit.name}")
             second = report.image(images.png(excited), "what of it excites the unit")
-            figures.append(report.figure(first + second, "", f"{hit.value:.3g}", hint=hit.name))
+            figures.append(report.figure(first + second, "", images.number(hit.value), hint=hit.name))
     silent = "" if figures else "<p class='note'>It answers to none of the pictures.</p>"
     return f"<h4>channel {channel}</h4>{silent}{report.pictures(figures, 84, 'pixels')}"
 
@@ -242,7 +242,7 @@ def patch_sheet(findings: Findings, layer: str) -> Picture:
     labels: list[str] = []
     for channel in findings.channels[layer]:
         patches, excited = findings.excited[layer, channel]
-        names = [f"{channel}: {hit.value:.3g}" for hit in findings.patches.hits(layer, channel)]
+        names = [f"{channel}: {images.number(hit.value)}" for hit in findings.patches.hits(layer, channel)]
         empty = [np.full((side, side, 3), 255, np.uint8)] * (k - len(patches))
         for row, texts in ((patches, names or [f"{channel}: silent"]), (excited, [])):
             tiles += [images.fitted(tile, side) for tile in row] + empty

@@ -31,6 +31,7 @@ section { background:var(--paper); border:1px solid var(--line); border-radius:1
   margin-top:18px }
 .figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(150px,1fr)); gap:12px; margin-top:18px }
 .figure { background:var(--paper); border:1px solid var(--line); border-radius:10px; padding:12px 16px }
+.figure { min-width:0; overflow-wrap:anywhere }
 .figure b { display:block; font-size:24px; color:var(--accent) } .figure span { color:var(--soft); font-size:13px }
 .charts { display:grid; grid-template-columns:repeat(auto-fit,minmax(300px,1fr)); gap:14px }
 .charts svg { width:100%; height:auto; border:1px solid var(--line); border-radius:6px }
