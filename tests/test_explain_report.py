@@ -204,3 +204,13 @@ def test_a_model_without_pictures_and_pictures_that_are_not_there_are_refused(he
     assert "name the pictures after the model" in capsys.readouterr().err
     assert run(here, here / "absent.png") == 1
     assert "absent.png" in capsys.readouterr().err
+
+
+def test_the_hierarchy_is_tested_when_asked_and_its_verdict_stands_in_the_page(here, tmp_path):
+    words = ["--methods", "gradient", "--no-checks", "--hierarchy", "--layer", "conv1", "--layer", "relu2"]
+    assert run(here, here / "a & b.png", *words, "-o", tmp_path) == 0
+    page = Page((tmp_path / "report.html").read_text())
+    found = json.loads((tmp_path / "results.json").read_text())["hierarchy"]
+    assert found["verdict"] in page.text and [stage["layer"] for stage in found["stages"]] == ["conv1", "relu2"]
+    assert all(finding["claim"] in page.text for finding in found["findings"])
+    assert (tmp_path / "tuning_conv1.svg").read_text().startswith("<svg")
