@@ -266,7 +266,9 @@ class _Job:
 
         try:
             known = self.subject.layers
-            names = [layer.name for layer in self.found.layers if layer.is_map] or [at.name for at in known.stages()]
+            names = [layer.name for layer in self.found.layers if layer.is_map]
+            if len(names) < 2:  # one layer is no hierarchy
+                names = [layer.name for layer in known.stages()]
             pictures, labels = self._sample()
             self.found.hierarchy = hierarchy(
                 self.model, pictures, labels, layers=names, seed=self.wishes.seed, progress=moved

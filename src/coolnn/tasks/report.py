@@ -56,7 +56,7 @@ th:first-child, td:first-child { text-align:left } th { color:var(--soft); font-
 tr.best td { color:var(--accent); font-weight:600 }
 nav { margin-top:18px; display:flex; flex-wrap:wrap; gap:6px 16px } a { color:var(--accent) }
 a:focus-visible, summary:focus-visible, [tabindex]:focus-visible { outline:2px solid var(--accent); outline-offset:2px }
-h3 { font-size:15px; margin:20px 0 8px } h3:first-of-type { margin-top:0 } h4 { font-size:13px; margin:14px 0 4px }
+h3 { font-size:15px; margin:20px 0 8px } h2 + h3 { margin-top:0 } h4 { font-size:13px; margin:14px 0 4px }
 summary { cursor:pointer; margin-top:14px }
 .pictures { display:grid; grid-template-columns:repeat(auto-fill,minmax(var(--width),1fr)); gap:12px; margin:8px 0 }
 .pictures figure { margin:0; min-width:0 } .pictures img { display:block; width:100%; margin-bottom:3px }
