@@ -214,3 +214,9 @@ def test_the_hierarchy_is_tested_when_asked_and_its_verdict_stands_in_the_page(h
     assert found["verdict"] in page.text and [stage["layer"] for stage in found["stages"]] == ["conv1", "relu2"]
     assert all(finding["claim"] in page.text for finding in found["findings"])
     assert (tmp_path / "tuning_conv1.svg").read_text().startswith("<svg")
+
+
+def test_the_page_says_how_many_masks_rise_was_given(here, tmp_path):
+    assert run(here, here / "a & b.png", "--methods", "rise", "--no-checks", "-o", tmp_path) == 0
+    made = json.loads((tmp_path / "results.json").read_text())["pictures"][0]["saliency"][0]
+    assert f"{made['settings']['samples']} random masks" in Page((tmp_path / "report.html").read_text()).text

@@ -42,6 +42,8 @@ from . import explain_report
 
 TASK = "explain"
 _ANSWERS = 5
+#: A quarter of RISE's usual masks: its checks make the map several times more, and it would take longer than all others.
+_SETTINGS: dict[str, dict[str, Any]] = {"rise": {"samples": 500}}
 _SAMPLE, _FEWEST = 160, 16  # pictures on which the hierarchy is tested, and for which there must be so many a class
 
 
@@ -205,7 +207,8 @@ class _Job:
             found: list[list[SaliencyMap]] = []
             for method in self.methods:
                 progress.show(method)
-                found.append(self.explainer.several(seen.path, classes, method, seed=self.wishes.seed))
+                settings = _SETTINGS.get(method, {})
+                found.append(self.explainer.several(seen.path, classes, method, seed=self.wishes.seed, **settings))
                 progress.update(1, 0, method)
                 for made in found[-1] if self.wishes.checks else ():
                     progress.show(f"{method}, checked")
