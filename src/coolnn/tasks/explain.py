@@ -42,7 +42,7 @@ from . import explain_report
 
 TASK = "explain"
 _ANSWERS = 5
-#: A quarter of RISE's usual masks: its checks make the map several times more, and it would take longer than all others.
+#: A quarter of the usual masks of RISE: with its checks, which make it again, it took longer than all others.
 _SETTINGS: dict[str, dict[str, Any]] = {"rise": {"samples": 500}}
 _SAMPLE, _FEWEST = 160, 16  # pictures on which the hierarchy is tested, and for which there must be so many a class
 

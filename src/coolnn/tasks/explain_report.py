@@ -37,7 +37,7 @@ _METHODS = {
     "grad_cam_pp": ("Grad-CAM++", "as Grad-CAM, with weights that do justice to several objects"),
     "layer_cam": ("Layer-CAM", "as Grad-CAM, weighted place by place"),
     "occlusion": ("Occlusion", "how far the score falls when a patch is covered: blind to things that work together"),
-    "rise": ("RISE", "500 random masks, weighted by the score that they leave: another seed, a somewhat other map"),
+    "rise": ("RISE", "500 random masks, weighted by the score that they leave: another seed, another map"),
 }
 _MARKS = {"depends on the weights": ("✓", "good"), "depends on the weights in part": ("◐", "")}  # else ✗
 _ABOUT_CHECKS = (
