@@ -87,7 +87,7 @@ ZOO = {
 STYLES = {
     "style": WORKLOADS["style"],
     "style-memory": WORKLOADS["style-memory"],
-    "style-loss": Workload("style-loss", size=256),
+    "style-loss": Workload("style-loss", size=128),
     **{f"paint-{size}": Workload("paint", size=size) for size in (256, 512, 1024, 1536, 2048)},
 }
 
