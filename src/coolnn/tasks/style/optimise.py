@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ... import data, machine, optim
+from ... import _core, data, machine, optim
 from ...data.errors import DataError
 from ...formats import FileFormatError
 from ...graph import Compiled
@@ -351,7 +351,9 @@ class Transfer:
             dict.fromkeys(layers, 1.0),
             0.0,
         )
-        return gram_sums(whole, image.astype(np.float32) - self.net.mean)
+        found = gram_sums(whole, image.astype(np.float32) - self.net.mean)
+        _core.trim_memory()  # what that took, weights packed for it too, makes room for the optimisation
+        return found
 
 
 def gram_sums(goal: Goal, picture: Array) -> dict[str, Array]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ... import _core
 from ...graph import Arena, Compiled, CompiledGradient
 from ...graph.program import Program
 from ...nn.parameter import without_numbers
@@ -112,6 +113,8 @@ class Tiled:
                 inner = inner[(r.first - r.start) // s : (r.last - r.start) // s]
                 inner = inner[:, (c.first - c.start) // s : (c.last - c.start) // s]
                 found[layer][r.first // s : r.last // s, c.first // s : c.last // s] = inner
+        del run, outputs
+        _core.trim_memory()  # the weights that were packed for it
         return found
 
     def _masks(self, r: Window, c: Window) -> list[Tensor]:
