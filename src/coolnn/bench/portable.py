@@ -14,18 +14,14 @@ from ..tensor import Tensor
 
 def traced(net: nn.Module, input_shape: Shape, training: bool = False) -> Graph:
     """The forward graph of a network in one of its modes, from pictures to scores, without updates of statistics."""
-    was_training = net.training
-    net.train(training)
 
     def scores(x: Tensor) -> list[Tensor]:
         output = net(x)
         return [output.scores if isinstance(output, WithAuxiliary) else output]
 
-    try:
-        with no_grad():
-            graph = trace(scores, [Tensor(None, Spec(input_shape))], any(p.is_meta for p in net.parameters()))
-    finally:
-        net.train(was_training)
+    with nn.evaluating(net), no_grad():
+        net.train(training)
+        graph = trace(scores, [Tensor(None, Spec(input_shape))], any(p.is_meta for p in net.parameters()))
     steps = [step for step in graph.steps if not step.in_place]
     return drop_unused(Graph(graph.inputs, steps, graph.outputs, graph.effects))
 

@@ -13,7 +13,7 @@ from .field import Box
 from .gradient import GradientExplanation, explain_gradient
 from .hierarchy import Hierarchy, hierarchy
 from .images import Pictures
-from .layers import Layer, Layers, evaluating, tapped
+from .layers import Layer, Layers, tapped
 from .maps import FeatureMaps, convolutions, feature_maps, filters
 from .numbers import Explanation, Part, Term
 from .numbers import explain as explain_number
@@ -52,7 +52,6 @@ __all__ = [
     "Tuning",
     "backward_rule",
     "convolutions",
-    "evaluating",
     "explain_gradient",
     "explain_number",
     "feature_maps",

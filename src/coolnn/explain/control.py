@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..autograd import no_grad
-from ..nn import BatchNorm1d, BatchNorm2d, Module
+from ..nn import BatchNorm1d, BatchNorm2d, Module, evaluating
 from ..nn.init import fans
 from ..tensor import from_numpy
 
@@ -36,26 +36,25 @@ def random_weights(net: Module, x: Array, seed: int = 0) -> Iterator[None]:
     tensors = [*net.parameters(), *(buffer for _, buffer in net.named_buffers())]
     kept = [tensor.numpy().copy() for tensor in tensors]
     norms = [m for m in net.modules() if isinstance(m, BatchNorm1d | BatchNorm2d)]
-    momenta, was_training = [norm.momentum for norm in norms], net.training
+    momenta = [norm.momentum for norm in norms]
     rng = np.random.default_rng(seed)
-    try:
-        for module in net.modules():
-            _draw(module, rng)
-        net.eval()
-        for norm in norms:
-            norm.momentum = 1.0
-            norm.train()
-        if norms:
-            with no_grad():
-                net(from_numpy(x))
-        net.eval()
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        for tensor, array in zip(tensors, kept, strict=True):
-            tensor.copy_(array)
-        net.train(was_training)
+    with evaluating(net):
+        try:
+            for module in net.modules():
+                _draw(module, rng)
+            for norm in norms:
+                norm.momentum = 1.0
+                norm.train()
+            if norms:
+                with no_grad():
+                    net(from_numpy(x))
+            net.eval()
+            yield
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+            for tensor, array in zip(tensors, kept, strict=True):
+                tensor.copy_(array)
 
 
 def _draw(module: Module, rng: np.random.Generator) -> None:

@@ -15,7 +15,7 @@ from ..data import Preprocessing
 from ..data.presets import Described
 from ..formats import Model
 from ..graph import compile
-from ..nn import Module
+from ..nn import Module, evaluating
 from ..tensor import Tensor, from_numpy
 from .control import random_weights
 from .layers import Layer, tapped
@@ -23,7 +23,7 @@ from .preferred.parameters import Fourier
 from .probes import edges, probe, textures
 from .receptive import field_box
 from .stimuli import Stimuli
-from .subject import Subject, evaluating
+from .subject import Subject
 from .tuning import LayerTuning, middle_of, present
 
 Array = NDArray[Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from ..autograd import following
 from ..models import receptive
 from ..models.receptive import ReceptiveField
-from ..nn import Module
+from ..nn import Module, evaluating
 from ..tensor import Tensor, meta
 from .trace import Trace, trace
 
@@ -135,18 +134,6 @@ class Layers:
         names = [layer.name for layer in self.all]
         shown = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
         return f"it has: {shown}"
-
-
-@contextlib.contextmanager
-def evaluating(net: Module) -> Iterator[None]:
-    """A network is in evaluation mode inside the `with` block; after it each part is in the mode in which it was."""
-    modes = [(module, module.training) for module in net.modules()]
-    try:
-        net.eval()
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def tapped(net: Module, x: Tensor, layers: Sequence[Layer]) -> tuple[Tensor, list[Tensor]]:

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ..autograd import no_grad
-from ..nn import ConvTranspose2d, Module
+from ..nn import ConvTranspose2d, Module, evaluating
 from ..tensor import Tensor, from_numpy
 from . import images
 from .images import Array, Picture, Pictures
-from .layers import Layer, Layers, evaluating, tapped
+from .layers import Layer, Layers, tapped
 
 #: Which channels are shown, and in which order: as they are numbered, or those with the largest values first.
 Order = Literal["number", "strongest"]

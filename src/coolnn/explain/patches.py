@@ -36,11 +36,11 @@ from ..data import (
 from ..data.image import Pixels, check_image
 from ..formats import Model
 from ..graph import Compiled, compile
-from ..nn import Module
+from ..nn import Module, evaluating
 from ..tensor import Tensor
 from . import images
 from .images import Array, Picture, Pictures
-from .layers import Layer, evaluating, tapped
+from .layers import Layer, tapped
 from .saliency import backward_rule
 from .subject import Subject
 

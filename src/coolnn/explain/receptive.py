@@ -14,12 +14,12 @@ from ..data import Preprocessing
 from ..data.presets import Described
 from ..formats import Model
 from ..graph import compile
-from ..nn import Module
+from ..nn import Module, evaluating
 from ..tensor import Tensor, from_numpy, meta
 from . import images
 from .field import Box, seen_by
 from .layers import Layer, Layers, tapped
-from .subject import Subject, evaluating
+from .subject import Subject
 from .trace import trace
 
 Array = NDArray[Any]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -83,17 +82,6 @@ class Subject:
         """
         sized = dataclasses.replace(self.preprocessing, size=self.size, channels=self.channels)
         return sized(pictures)
-
-
-@contextlib.contextmanager
-def evaluating(net: Module) -> Iterator[None]:
-    """Inside the `with` block a network is in evaluation mode."""
-    was_training = net.training
-    net.eval()
-    try:
-        yield
-    finally:
-        net.train(was_training)
 
 
 def _size(size: int | Sequence[int]) -> tuple[int, int]:

@@ -19,12 +19,12 @@ from ..data import Preprocessing
 from ..data.presets import Described
 from ..formats import Model
 from ..graph import Compiled, compile
-from ..nn import Module
+from ..nn import Module, evaluating
 from ..tensor import Tensor, from_numpy
 from .charts import small_charts
 from .layers import Layer, tapped
 from .stimuli import Stimuli
-from .subject import Subject, evaluating
+from .subject import Subject
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]

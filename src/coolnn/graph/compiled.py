@@ -125,13 +125,8 @@ def _evaluated(function: Function) -> Iterator[None]:
     if not isinstance(function, nn.Module):
         yield
         return
-    was_training = function.training
-    function.eval()
-    try:
-        with autograd.no_grad():
-            yield
-    finally:
-        function.train(was_training)
+    with nn.evaluating(function), autograd.no_grad():
+        yield
 
 
 class CompiledGradient(Compiled):

@@ -23,7 +23,7 @@ from .activation import (
 from .container import Concat, ModuleDict, ModuleList, Residual, Sequential
 from .conv import Conv2d, ConvTranspose2d, Linear
 from .loss import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss
-from .module import LoadResult, Module
+from .module import LoadResult, Module, evaluating
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, LayerNorm2d
 from .parameter import Buffer, Parameter, meta_parameters
 from .pool import (
@@ -88,6 +88,7 @@ __all__ = [
     "Tanh",
     "Upsample",
     "ZeroPad2d",
+    "evaluating",
     "init",
     "meta_parameters",
 ]

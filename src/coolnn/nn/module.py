@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -318,6 +319,27 @@ class Module:
         lines = [settings] if settings else []
         lines += [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in children]
         return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
+
+
+@contextlib.contextmanager
+def evaluating(net: Module) -> Iterator[None]:
+    """A network is in evaluation mode inside the `with` block; after it each part is in the mode in which it was.
+
+    >>> import coolnn as cool
+    >>> net = cool.nn.Dropout(0.5)
+    >>> with cool.nn.evaluating(net):
+    ...     net.training
+    False
+    >>> net.training
+    True
+    """
+    modes = [(module, module.training) for module in net.modules()]
+    try:
+        net.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def some(names: list[str]) -> str:

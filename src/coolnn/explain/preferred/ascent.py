@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from ... import ops
 from ...autograd import Call, chain_rule, grad
 from ...graph import compile
+from ...nn import evaluating
 from ...ops.affine import affine_sample
 from ...optim import Adam
 from ...tensor import Tensor, from_numpy
 from ..layers import tapped
 from ..saliency.rules import rectifies
-from ..subject import Subject, evaluating
+from ..subject import Subject
 from .objectives import Objective
 from .parameters import Fourier, Parameterisation, Pixels
 from .regularise import Regulariser

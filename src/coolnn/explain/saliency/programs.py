@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ... import nn, ops
 from ...autograd import grad, set_grad_enabled
 from ...graph import Compiled
+from ...nn import evaluating
 from ...tensor import Tensor
-from ..layers import Layer, Layers, evaluating, tapped
+from ..layers import Layer, Layers, tapped
 from .rules import backward_rule
 
 Array = NDArray[np.float32]
