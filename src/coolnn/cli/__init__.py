@@ -8,7 +8,10 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from ..formats import Model
 
 #: Every verb, in the order in which the help lists them, with what it does.
 VERBS = {
@@ -81,6 +84,19 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--size", type=whole(1), metavar="PIXELS", help="side of the pictures that it is given")
     group.add_argument("--labels", metavar="WHAT", help="imagenet, cifar10, digits, or a file with a name a line")
+
+
+def open_model(options: argparse.Namespace) -> Model:
+    """The network that the options of `add_model_options` describe, `options.model` being its name or file."""
+    from ..tasks import classify
+
+    return classify.open_model(
+        options.model,
+        weights=options.weights,
+        preprocessing=options.preprocessing,
+        size=options.size,
+        labels=options.labels,
+    )
 
 
 def whole(least: int) -> Callable[[str], int]:

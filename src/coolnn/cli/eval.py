@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from . import add_model_options, parser_for, whole
+from . import add_model_options, open_model, parser_for, whole
 
 _EXAMPLES = """  cool eval runs/classify/digits digits
   cool eval model.safetensors my_pictures/ --json
@@ -29,13 +29,7 @@ def main(words: list[str]) -> int:
 
     from ..tasks import classify
 
-    model = classify.open_model(
-        options.model,
-        weights=options.weights,
-        preprocessing=options.preprocessing,
-        size=options.size,
-        labels=options.labels,
-    )
+    model = open_model(options)
     val = classify.validation_share(options.model)
     result = classify.evaluate_on(model, options.data, options.split, options.batch, val)
     print(json.dumps(result, indent=2) if options.json else classify.evaluation_table(result))

@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from . import UsageError, add_model_options, parser_for, whole
+from . import UsageError, add_model_options, open_model, parser_for, whole
 
 _EXAMPLES = """  cool explain photo.jpg                       with what coolnn[imagenet] brings
   cool explain runs/classify/digits three.png
@@ -80,13 +80,7 @@ def main(words: list[str]) -> int:
     paths = classify.find_pictures(options.images)
     if options.pictures is not None:
         explain.check_folder(options.pictures)
-    model = classify.open_model(
-        options.model,
-        weights=options.weights,
-        preprocessing=options.preprocessing,
-        size=options.size,
-        labels=options.labels,
-    )
+    model = open_model(options)
     wishes = explain.Wishes(
         methods=None if options.methods is None else [name for name in options.methods.split(",") if name],
         classes=[int(name) if name.isdigit() and name not in model.labels else name for name in options.classes],

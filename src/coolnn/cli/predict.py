@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from . import UsageError, add_model_options, parser_for, whole
+from . import UsageError, add_model_options, open_model, parser_for, whole
 
 _EXAMPLES = """  cool predict photo.jpg                       with what coolnn[imagenet] brings
   cool predict photo.jpg --model resnet50      after: cool models get resnet50
@@ -60,13 +60,7 @@ def main(words: list[str]) -> int:
         if not options.images:
             raise UsageError(f"name the pictures after the model {options.model}")
     paths = classify.find_pictures(options.images)
-    model = classify.open_model(
-        options.model,
-        weights=options.weights,
-        preprocessing=options.preprocessing,
-        size=options.size,
-        labels=options.labels,
-    )
+    model = open_model(options)
     top = options.top or (5 if len(model.labels) >= _MANY else 1)
     answers = classify.predict(model, paths, top=top, batch_size=options.batch, precision=options.precision)
     if options.json or options.csv:
