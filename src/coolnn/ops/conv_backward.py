@@ -16,7 +16,7 @@ from .conv import CONV2D_INPUT_GRAD, CONV2D_WEIGHT_GRAD
 from .op import OPS, Array, Op, define
 from .pool import MAX_POOL2D_GRAD
 from .reduce import SUM
-from .window import Pair, Sides
+from .window import Pair
 
 RELU_GRAD = OPS[f"{RELU.name}_grad"]
 
@@ -28,7 +28,7 @@ class Conv2dBackward(Op):
     the places of max-pooling, or None if there was none; the convolution's x (None if the filters' gradient is not
     wanted) and weight (None if the input's is not). `wants` says (0 or 1) which of the gradients of x, weight and bias
     are wanted: they are the outputs. `pool` holds the pooling's attributes: kernel (2), stride (2), padding (4) and
-    dilation (2), one after the other.
+    dilation (2), one after the other. `geometry` is conv2d's: stride, padding, dilation and groups.
     """
 
     name = "conv2d_backward"
@@ -45,13 +45,9 @@ class Conv2dBackward(Op):
         input_size: Pair,
         kernel_size: Pair,
         output_size: Pair,
-        stride: Pair,
-        padding: Sides,
-        dilation: Pair,
-        groups: int,
         pool: Shape,
+        **geometry: Any,
     ) -> tuple[Spec, ...]:
-        geometry: dict[str, Any] = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
         sent = Spec((*grad.shape[:2], *output_size), grad.dtype)
         found: list[Spec] = []
         if wants[0]:
@@ -76,13 +72,9 @@ class Conv2dBackward(Op):
         input_size: Pair,
         kernel_size: Pair,
         output_size: Pair,
-        stride: Pair,
-        padding: Sides,
-        dilation: Pair,
-        groups: int,
         pool: Shape,
+        **geometry: Any,
     ) -> tuple[Array, ...]:
-        geometry: dict[str, Any] = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
         if y is not None:
             grad = np.asarray(RELU_GRAD.reference(grad, y))
         if indices is not None:
