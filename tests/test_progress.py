@@ -95,3 +95,15 @@ def test_closed_terminal_does_not_stop_the_work():
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (125, "2m05s"), (3720, "1h02m")])
 def test_duration(seconds, text):
     assert duration(seconds) == text
+
+
+def test_work_that_is_broken_off_takes_the_bar_away_and_its_error_goes_on():
+    stream = Terminal()
+    with pytest.raises(KeyboardInterrupt), Progress(2, "x", stream=stream) as progress:
+        progress.show("text")
+        assert "text" in shown(stream)[0]
+        raise KeyboardInterrupt
+    assert shown(stream) == [""]
+    with Progress(2, "x", stream=stream) as progress:
+        progress.finish("done")
+    assert "done" in shown(stream)[0]

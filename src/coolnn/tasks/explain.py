@@ -200,10 +200,8 @@ class _Job:
     def _explain(self, seen: Seen) -> None:
         """Saliency maps with their checks, and feature maps."""
         classes: list[Any] = list(self.wishes.classes) or [None]
-        progress = Progress(
-            len(self.methods) * (1 + len(classes) * self.wishes.checks), seen.name, "", quiet=self.quiet
-        )
-        try:
+        steps = len(self.methods) * (1 + len(classes) * self.wishes.checks)
+        with Progress(steps, seen.name, "", quiet=self.quiet) as progress:
             found: list[list[SaliencyMap]] = []
             for method in self.methods:
                 progress.show(method)
@@ -218,56 +216,44 @@ class _Job:
             assert self.model.preprocessing is not None
             x = self.model.preprocessing(str(seen.path))
             seen.features = feature_maps(self.subject.net, x, self.found.layers)
-        except BaseException:
-            progress.abandon()
-            raise
-        label, score = seen.answers[0]
-        progress.finish(f"{label} ({score:.0%})")
+            label, score = seen.answers[0]
+            progress.finish(f"{label} ({score:.0%})")
 
     def _find_patches(self, folder: Path) -> None:
         found = self.found
-        progress = Progress(1, "top patches", quiet=self.quiet)
+        with Progress(1, "top patches", quiet=self.quiet) as progress:
 
-        def moved(done: int, total: int) -> None:
-            progress.total = total
-            progress.update(done - progress.done, done - progress.done, f"{done:,} of {total:,}")
+            def moved(done: int, total: int) -> None:
+                progress.total = total
+                progress.update(done - progress.done, done - progress.done, f"{done:,} of {total:,}")
 
-        try:
             found.patches = top_patches(self.model, folder, found.layers, self.wishes.patches, progress=moved)
             progress.finish(f"{found.patches.seen:,} pictures")
-            progress = Progress(sum(map(len, found.channels.values())), "deconvnets", "", quiet=self.quiet)
+        with Progress(sum(map(len, found.channels.values())), "deconvnets", "", quiet=self.quiet) as progress:
             for layer, channels in found.channels.items():
                 for channel in channels:
                     shown = found.patches.patches(layer, channel), found.patches.deconvnet(layer, channel)
                     found.excited[layer, channel] = shown
                     progress.update(1, 0, f"{layer}, channel {channel}")
             progress.finish(f"of {len(found.excited)} channels")
-        except BaseException:
-            progress.abandon()
-            raise
 
     def _make_preferred(self) -> None:
         found = self.found
-        progress = Progress(len(found.channels), "preferred pictures", "", quiet=self.quiet)
-        try:
+        with Progress(len(found.channels), "preferred pictures", "", quiet=self.quiet) as progress:
             for layer, channels in found.channels.items():
                 progress.show(layer)
                 made = preferred_pictures(self.model, layer, channels, steps=self.wishes.steps, seed=self.wishes.seed)
                 found.preferred[layer] = made
                 progress.update(1, 0, layer)
-        except BaseException:
-            progress.abandon()
-            raise
-        progress.finish(f"of {sum(map(len, found.channels.values()))} channels")
+            progress.finish(f"of {sum(map(len, found.channels.values()))} channels")
 
     def _test_hierarchy(self) -> None:
-        progress = Progress(1, "hierarchy", "", quiet=self.quiet)
+        with Progress(1, "hierarchy", "", quiet=self.quiet) as progress:
 
-        def moved(what: str, done: int, total: int) -> None:
-            progress.done, progress.total = done, total
-            progress.update(0, 0, what)
+            def moved(what: str, done: int, total: int) -> None:
+                progress.done, progress.total = done, total
+                progress.update(0, 0, what)
 
-        try:
             known = self.subject.layers
             names = [layer.name for layer in self.found.layers if layer.is_map]
             if len(names) < 2:  # one layer is no hierarchy
@@ -277,10 +263,7 @@ class _Job:
                 self.model, pictures, labels, layers=names, seed=self.wishes.seed, progress=moved
             )
             self.found.tuning = list(tuning(self.model, names[:1]).layers.values())
-        except BaseException:
-            progress.abandon()
-            raise
-        progress.finish(self.found.hierarchy.verdict)
+            progress.finish(self.found.hierarchy.verdict)
 
     def _sample(self) -> tuple[list[Path] | None, list[int] | None]:
         """Some of the pictures in the folder, if there are enough, and their classes where each has a folder."""

@@ -23,6 +23,8 @@ def duration(seconds: float) -> str:
 class Progress:
     """A progress bar: `update` as often as you like, it redraws at most ten times a second.
 
+    In a `with` block it goes away if the work ends in an error or an interruption.
+
     unit: what the rate counts, "" for no rate. `done` of the `total` steps may be behind already; `later` steps will
     follow in further bars, for the time left in all. On anything but a terminal it is silent until `finish`, which
     prints one line; `quiet` prints nothing at all.
@@ -50,6 +52,13 @@ class Progress:
         self.started = time.monotonic()
         self._began_at = done
         self._drawn = 0.0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            self.abandon()
 
     def update(self, steps: int, units: int, text: str) -> None:
         """Moves on by `steps` of the total; `units` is what the rate counts (pictures); `text` the figures to show."""
