@@ -3,6 +3,7 @@
 
 #include "kernel.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -105,7 +106,7 @@ KernelPtr make_affine_sample(const Problem& p) {
   if (!accepts(p.inputs[0], p.inputs[1], p.outputs[0])) return nullptr;
   const Sizes s = sizes_of(p.inputs[0], p.outputs[0]);
   const auto run = s.channels == 1 ? sample_rows<1> : s.channels == 3 ? sample_rows<3> : sample_rows<0>;
-  const int64_t bands = (s.out_height + BAND - 1) / BAND;
+  const int64_t bands = ceil_div(s.out_height, BAND);
   return make_function_kernel("bilinear", [=](const Arguments& a) {
     parallel_for(s.pictures * bands, [&](int64_t chunk, int) {
       const int64_t picture = chunk / bands, first = chunk % bands * BAND;
@@ -120,7 +121,7 @@ KernelPtr make_affine_sample_grad(const Problem& p) {
   if (!accepts(p.inputs[0], p.inputs[1], p.outputs[0])) return nullptr;
   const Sizes s = sizes_of(p.outputs[0], p.inputs[0]);
   const auto run = s.channels == 1 ? gather_rows<1> : s.channels == 3 ? gather_rows<3> : gather_rows<0>;
-  const int64_t bands = (s.height + BAND - 1) / BAND;
+  const int64_t bands = ceil_div(s.height, BAND);
   return make_function_kernel("bilinear", [=](const Arguments& a) {
     parallel_for(s.pictures * bands, [&](int64_t chunk, int) {
       const int64_t picture = chunk / bands, first = chunk % bands * BAND;

@@ -1,4 +1,5 @@
 #include "broadcast.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -42,7 +43,7 @@ Broadcast::Broadcast(const Spec& output, const std::vector<Spec>& operands) : op
     for (const Axis& axis : outer_axes_) outer_ *= axis.size;
   }
   column_block_ = std::min(n_, GRAIN);
-  row_block_ = std::min(rows_, std::max<int64_t>(1, GRAIN / column_block_));
+  row_block_ = std::min(rows_, items_within(GRAIN, column_block_));
 }
 
 // Plans a copy of an operand, without its repeats, in the order of the output's memory.
@@ -57,7 +58,7 @@ void Broadcast::arrange(int operand, std::vector<Axis>& axes) {
   }
   copy_[operand] = StridedCopy(std::move(copy), size_t(element_bytes_[operand]));
   copy_offset_[operand] = int64_t(workspace_bytes_);
-  workspace_bytes_ += size_t((elements * element_bytes_[operand] + 63) / 64 * 64);
+  workspace_bytes_ += size_t(round_up(elements * element_bytes_[operand], 64));
 }
 
 void Broadcast::collapse(std::vector<Axis>& axes) const {
@@ -81,7 +82,7 @@ void Broadcast::collapse(std::vector<Axis>& axes) const {
 bool Broadcast::repeat_short_rows(std::vector<Axis>& axes) {
   if (axes.size() != 2 || axes[1].size >= SHORT_ROW || axes[0].size < 2) return false;
   const int64_t rows = axes[0].size, n = axes[1].size;
-  const int64_t together = std::min(rows, std::max<int64_t>(1, JOINED_ROW / n));
+  const int64_t together = std::min(rows, items_within(JOINED_ROW, n));
   for (int k = 0; k < operands_; k++) {
     const int64_t row = axes[0].step[k], inner = axes[1].step[k];
     const bool dense = row == n && inner == 1, repeated = row == 0 && inner == 1, scalar = row == 0 && inner == 0;
@@ -96,7 +97,7 @@ bool Broadcast::repeat_short_rows(std::vector<Axis>& axes) {
     if (axes[0].step[k] != 0 || inner_step_[k] == 0) continue;
     copy_[k] = StridedCopy({{together, 0, n}, {n, 1, 1}}, size_t(element_bytes_[k]));
     copy_offset_[k] = int64_t(workspace_bytes_);
-    workspace_bytes_ += size_t((n_ * element_bytes_[k] + 63) / 64 * 64);
+    workspace_bytes_ += size_t(round_up(n_ * element_bytes_[k], 64));
   }
   return true;
 }

@@ -6,6 +6,7 @@
 
 #include "kernel.h"
 #include "parallel.h"
+#include "rounding.h"
 #include "strided.h"
 
 namespace coolnn {
@@ -34,10 +35,10 @@ class Broadcast {
     if (n_ == 0) return;
     const void* base[MAX_OPERANDS];
     for (int k = 0; k < operands_; k++) base[k] = prepared_operand(a, k);
-    const int64_t row_blocks = (rows_ + row_block_ - 1) / row_block_;
-    const int64_t column_blocks = (n_ + column_block_ - 1) / column_block_;
+    const int64_t row_blocks = ceil_div(rows_, row_block_);
+    const int64_t column_blocks = ceil_div(n_, column_block_);
     const int64_t blocks = row_blocks * column_blocks;
-    const int64_t group = std::max<int64_t>(1, GRAIN / (rows_ * n_));
+    const int64_t group = items_within(GRAIN, rows_ * n_);
     parallel_range(outer_ * blocks, group, [&](int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end; item++) {
         const int64_t outer = item / blocks, row = item % blocks / column_blocks * row_block_;

@@ -7,13 +7,14 @@
 #include "conv_backward.h"
 #include "parallel.h"
 #include "reduce.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
 
 constexpr int64_t GRAIN = 1 << 15;  // numbers of a chunk
 
-size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+size_t aligned(size_t bytes) { return size_t(round_up(int64_t(bytes), 64)); }
 
 class ComposedBackward final : public Kernel {
  public:

@@ -79,7 +79,7 @@ struct BlockedWeights {
   int64_t floats() const { return ceil_div(channels, lanes) * lanes * taps; }
   void pack(const float* from, float* to) const {
     const int64_t blocks = ceil_div(channels, lanes);
-    parallel_range(blocks, ceil_div(1 << 14, taps * lanes), [&](int64_t begin, int64_t end) {
+    parallel_range(blocks, items_within(1 << 14, taps * lanes), [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; block++)
         for (int64_t tap = 0; tap < taps; tap++)
           for (int64_t lane = 0; lane < lanes; lane++) {
@@ -92,7 +92,7 @@ struct BlockedWeights {
 
 // Turns weights (channels x taps) into (taps x channels) or back.
 void transpose(const float* from, int64_t rows, int64_t columns, float* to) {
-  parallel_range(rows, std::max<int64_t>(1, (1 << 14) / std::max<int64_t>(1, columns)), [&](int64_t begin, int64_t end) {
+  parallel_range(rows, items_within(1 << 14, columns), [&](int64_t begin, int64_t end) {
     for (int64_t c = 0; c < columns; c++)
       for (int64_t r = begin; r < end; r++) to[c * rows + r] = from[r * columns + c];
   });
@@ -163,7 +163,7 @@ class InputGrad final : public Kernel {
     weights_.pack(a.in(1), weights);
     // Lines of the input, each with the phases that its pixels belong to: so a line is written as a whole.
     const int64_t work = s.iw * s.ic * s.kh * s.kw / (s.sh * s.sw);
-    parallel_range(s.n * s.ih, std::max<int64_t>(1, LEAST_WORK / std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
+    parallel_range(s.n * s.ih, items_within(LEAST_WORK, work), [&](int64_t begin, int64_t end) {
       DepthwiseTap* taps = tap_scratch(size_t(s.kh * s.kw));
       for (int64_t i = begin; i < end; i++) {
         const int64_t y = i % s.ih;
@@ -196,7 +196,7 @@ class WeightGrad final : public Kernel {
         grid_(s.oh, s.ow, s.sh, s.sw, s.ih, s.iw, s.ic, output_taps(s)),
         line_(isa().conv.depthwise_line_weights),
         sum_(isa().gemm.sum_partials) {
-    const int64_t lines = s.n * s.oh, per_chunk = grid_.lines_per_chunk(0), chunks = (lines + per_chunk - 1) / per_chunk;
+    const int64_t lines = s.n * s.oh, per_chunk = grid_.lines_per_chunk(0), chunks = ceil_div(lines, per_chunk);
     partials_ = std::max<int64_t>(1, std::min(chunks, MOST_PARTIALS));
     workspace_bytes = size_t((partials_ + 1) * s.kh * s.kw * s.ic) * sizeof(float);
   }

@@ -4,6 +4,7 @@
 
 #include "conv.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -29,7 +30,7 @@ class MergedGroups final : public Kernel {
  public:
   MergedGroups(const ConvShape& s, ConvPass pass)
       : shape_(s), pass_(pass), count_(best_count(s, pass)), inner_(implicit_gemm.make(merged(s, count_), pass)) {
-    inner_bytes_ = (inner_->workspace_bytes + 63) / 64 * 64;
+    inner_bytes_ = size_t(round_up(int64_t(inner_->workspace_bytes), 64));
     wide_floats_ = s.oc * s.kh * s.kw * s.group_ic() * count_;
     packed_bytes = inner_->packed_bytes;
     workspace_bytes = inner_bytes_ + (packed_bytes > 0 ? 0 : size_t(wide_floats_) * sizeof(float));
@@ -62,7 +63,7 @@ class MergedGroups final : public Kernel {
   // Between filters of one group's channels and filters of all merged groups' channels, zero outside their own group.
   void copy_diagonal(const float* from, float* to, bool widen) const {
     const int64_t channels = shape_.group_ic(), all = channels * count_, taps = shape_.kh * shape_.kw;
-    parallel_range(shape_.oc, std::max<int64_t>(1, (1 << 14) / (taps * all)), [&](int64_t begin, int64_t end) {
+    parallel_range(shape_.oc, items_within(1 << 14, taps * all), [&](int64_t begin, int64_t end) {
       for (int64_t output = begin; output < end; output++) {
         const int64_t own = output / shape_.group_oc() % count_ * channels;
         for (int64_t i = output * taps; i < (output + 1) * taps; i++) {

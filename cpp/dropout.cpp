@@ -3,6 +3,7 @@
 #include "isa.h"
 #include "kernel.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -27,7 +28,7 @@ KernelPtr make_dropout(const Problem& p) {
       uint32_t words[BATCH];
       for (int64_t i = begin; i < end; i += BATCH) {
         const int64_t length = std::min(BATCH, end - i);
-        table.philox(state[0], state[1], uint64_t(i / PHILOX_WORDS), (length + PHILOX_WORDS - 1) / PHILOX_WORDS, words);
+        table.philox(state[0], state[1], uint64_t(i / PHILOX_WORDS), ceil_div(length, PHILOX_WORDS), words);
         table.dropout(a.in(0) + i, words, threshold, scale, a.out(0) + i, a.out<uint8_t>(1) + i, length);
       }
     });

@@ -6,6 +6,7 @@
 #include "isa.h"
 #include "kernel.h"
 #include "parallel.h"
+#include "rounding.h"
 #include "strided.h"
 
 namespace coolnn {
@@ -53,7 +54,7 @@ bool all_inside(const int64_t* index, int64_t count, int64_t size) {
 template <class T> KernelPtr make_take_of(const Spec& x, const Spec& y, int64_t dim) {
   const Around from(x, dim);
   const int64_t count = y.shape[dim], items = y.elements() == 0 ? 0 : y.elements() / y.stride[dim];
-  const int64_t group = std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, y.stride[dim]));
+  const int64_t group = items_within(GRAIN, y.stride[dim]);
   if (items > 0 && from.outer == 0) return nullptr;  // nothing to take from
   return make_function_kernel("rows", [=](const Arguments& a) {
     const bool all_there = all_inside(a.in<int64_t>(1), count, from.size);
@@ -83,9 +84,9 @@ KernelPtr make_take_grad(const Problem& p) {
   const int64_t count = grad.shape[dim];
   // A chunk is a band of columns, alone in writing to it: the sums run in the order of the index.
   const int64_t band = std::min<int64_t>(std::max<int64_t>(to.inner, 1), 1024);
-  const int64_t bands = (to.inner + band - 1) / band;
+  const int64_t bands = ceil_div(to.inner, band);
   if (to.inner == 1) {  // single numbers: the function that adds rows would be called for each
-    const int64_t rows = std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, std::max(to.size, count)));
+    const int64_t rows = items_within(GRAIN, std::max(to.size, count));
     return make_function_kernel("numbers", [=](const Arguments& a) {
       const int64_t* index = a.in<int64_t>(1);
       parallel_range(to.outer, rows, [&](int64_t begin, int64_t end) {
@@ -146,7 +147,7 @@ class GatherWalk {
   }
 
   int64_t slices() const { return elements_ == 0 ? 0 : slowest_; }
-  int64_t group() const { return std::max<int64_t>(1, GRAIN / 4 / (elements_ / std::max<int64_t>(1, slowest_) + 1)); }
+  int64_t group() const { return items_within(GRAIN / 4, elements_ / std::max<int64_t>(1, slowest_) + 1); }
   bool slices_apart() const { return !slowest_is_dim_; }  // whether no two slices point to the same element
 
  private:

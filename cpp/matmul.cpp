@@ -205,7 +205,7 @@ class ProductKernel final : public Kernel {
     uint32_t* const a = static_cast<uint32_t*>(arguments.workspace);
     constexpr int64_t WORK = 1 << 16;  // multiply-adds that are worth a chunk
     const int64_t group = plan_.bf16->narrow_columns(plan_.m);
-    const int64_t grain = round_up(std::max<int64_t>(1, WORK / (plan_.m * plan_.k)), group);
+    const int64_t grain = round_up(items_within(WORK, plan_.m * plan_.k), group);
     plan_.bf16->round_dense(arguments.in(0), a_.row_stride, plan_.m, plan_.k, a);
     parallel_range(plan_.n, grain, [&](int64_t begin, int64_t end) {
       GemmEpilogue own = whole;
@@ -218,7 +218,7 @@ class ProductKernel final : public Kernel {
 
   void scatter(const float* from, float* to) const {
     const int64_t n = plan_.n;
-    parallel_range(plan_.batch * plan_.m, std::max<int64_t>(1, (1 << 14) / n), [&](int64_t begin, int64_t end) {
+    parallel_range(plan_.batch * plan_.m, items_within(1 << 14, n), [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; row++) {
         float* target = to + c_.offsets[size_t(row / plan_.m)] + row % plan_.m * c_.row_stride;
         for (int64_t i = 0; i < n; i++) target[i * c_.column_stride] = from[row * n + i];

@@ -4,6 +4,7 @@
 
 #include "kernel.h"
 #include "parallel.h"
+#include "rounding.h"
 #include "strided.h"
 
 namespace coolnn {
@@ -230,7 +231,7 @@ KernelPtr make_concat(const Problem& p) {
     return make_steps("copy", std::move(steps));
   }
   return make_function_kernel("runs", [=](const Arguments& a) {
-    parallel_range(outer, std::max<int64_t>(1, LONG_ROW / 2 / (row + 1)), [&](int64_t begin, int64_t end) {
+    parallel_range(outer, items_within(LONG_ROW / 2, row + 1), [&](int64_t begin, int64_t end) {
       char* to = a.out<char>(0) + begin * row;
       for (int64_t i = begin; i < end; i++)
         for (size_t k = 0; k < run.size(); k++) {

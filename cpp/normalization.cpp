@@ -7,6 +7,7 @@
 #include "isa.h"
 #include "kernel.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -36,8 +37,8 @@ class Layout {
     if (planes) {
       width = channels;
       step_ = RUN;
-      chunks = (pixels_ + step_ - 1) / step_;
-      grain_ = std::max<int64_t>(1, GRAIN / std::min(pixels_, step_));
+      chunks = ceil_div(pixels_, step_);
+      grain_ = items_within(GRAIN, std::min(pixels_, step_));
       return;
     }
     const int64_t lanes = isa().vector_floats;
@@ -46,9 +47,9 @@ class Layout {
     width = replicas * channels;
     rows_ = pixels_ / replicas;
     tail_ = pixels_ % replicas * channels;
-    step_ = std::min<int64_t>(1024, std::max<int64_t>(1, CHUNK / width));
-    chunks = (rows_ + step_ - 1) / step_ + (tail_ > 0);
-    grain_ = std::max<int64_t>(1, GRAIN / (width * std::min(rows_, step_)));
+    step_ = std::min<int64_t>(1024, items_within(CHUNK, width));
+    chunks = ceil_div(rows_, step_) + (tail_ > 0);
+    grain_ = items_within(GRAIN, width * std::min(rows_, step_));
   }
 
   int64_t batches, channels, sets;
@@ -83,7 +84,7 @@ class Layout {
   // Runs f(set, group) for all groups, many at a time on one thread.
   template <class F> void for_groups(F&& f) const {
     const int64_t cost = cells() / (sets * groups_) + 16;
-    parallel_range(sets * groups_, std::max<int64_t>(1, GRAIN / 2 / cost), [&](int64_t begin, int64_t end) {
+    parallel_range(sets * groups_, items_within(GRAIN / 2, cost), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) f(i / groups_, i % groups_);
     });
   }
@@ -300,7 +301,7 @@ KernelPtr make_layer_norm(const Problem& p) {
   const int64_t rows = p.inputs[0].shape[0], n = p.inputs[0].shape[1];
   const double eps = p.number("eps");
   return make_function_kernel("rows", [=](const Arguments& a) {
-    parallel_range(rows, std::max<int64_t>(1, ROWS_GRAIN / n), [&](int64_t begin, int64_t end) {
+    parallel_range(rows, items_within(ROWS_GRAIN, n), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; r++)
         norm_row(a.in(0) + r * n, a.in(1), a.in(2), eps, a.out(0) + r * n, a.out(1) + r, a.out(2) + r, n);
     });
@@ -312,10 +313,10 @@ KernelPtr make_layer_norm_grad(const Problem& p) {
   if (!accepts(p, 5, 3) || p.inputs[0].rank != 2) return nullptr;
   const auto grad_row = isa().normalization.layer_norm_grad_row;
   const int64_t rows = p.inputs[0].shape[0], n = p.inputs[0].shape[1];
-  const int64_t parts = (rows + PART - 1) / PART;
+  const int64_t parts = ceil_div(rows, PART);
   auto run = [=](const Arguments& a) {
     float* sums = static_cast<float*>(a.workspace);  // of dweight and dbias, for each part
-    parallel_range(parts, std::max<int64_t>(1, ROWS_GRAIN / (PART * n)), [&](int64_t begin, int64_t end) {
+    parallel_range(parts, items_within(ROWS_GRAIN, PART * n), [&](int64_t begin, int64_t end) {
       for (int64_t part = begin; part < end; part++) {
         float *dweight = sums + 2 * part * n, *dbias = dweight + n;
         std::fill(dweight, dweight + 2 * n, 0.0f);

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "rounding.h"
+
 namespace coolnn {
 
 int num_threads();
@@ -28,7 +30,7 @@ template <class F> void parallel_for(int64_t chunks, F&& f) {
 
 // Cuts [0, n) into chunks of `grain` elements (the last may be shorter) and calls f(begin, end) for each.
 template <class F> void parallel_range(int64_t n, int64_t grain, F&& f) {
-  const int64_t chunks = (n + grain - 1) / grain;
+  const int64_t chunks = ceil_div(n, grain);
   parallel_for(chunks, [&](int64_t chunk, int) {
     const int64_t begin = chunk * grain;
     f(begin, begin + grain < n ? begin + grain : n);

@@ -2,6 +2,7 @@
 #include "isa.h"
 #include "kernel.h"
 #include "parallel.h"
+#include "rounding.h"
 #include "window.h"
 
 namespace coolnn {
@@ -99,7 +100,7 @@ KernelPtr max_pool_grad_scatter(const Problem& p) {
   constexpr int64_t BLOCK = 64;  // channels
   const Spec &grad = p.inputs[0], &dx = p.outputs[0];
   const int64_t channels = dx.shape[1], pixels = dx.shape[2] * dx.shape[3], windows = grad.shape[2] * grad.shape[3];
-  const int64_t blocks = (channels + BLOCK - 1) / BLOCK;
+  const int64_t blocks = ceil_div(channels, BLOCK);
   const int64_t grain = rows_per_chunk((pixels / 4 + windows) * std::min(channels, BLOCK));
   const auto scatter = isa().pool.max_scatter;
   const int64_t items = dx.shape[0] * blocks;

@@ -7,8 +7,8 @@
 
 #include "kernel.h"
 #include "parallel.h"
-#include "rounding.h"
 #include "reduce.h"
+#include "rounding.h"
 #include "strided.h"
 
 namespace coolnn {
@@ -47,7 +47,7 @@ void ReductionStage::make_rows(void* context, MakeRows before, const float* x, f
     return run_rows(x, y);
   }
   const int64_t bands = ceil_div(inner_, band_);
-  const int64_t group = std::max<int64_t>(1, GRAIN / (std::min(piece_, n_) * band_ + 1));
+  const int64_t group = items_within(GRAIN, std::min(piece_, n_) * band_ + 1);
   parallel_range(outer_ * pieces_ * bands, group, [&](int64_t begin, int64_t end) {
     double total[BAND];
     for (int64_t item = begin; item < end; item++) {
@@ -67,7 +67,7 @@ void ReductionStage::finish(const double* total, float* y, int64_t count) const 
 }
 
 void ReductionStage::run_rows(const float* x, float* y) const {
-  const int64_t group = std::min(BAND, std::max<int64_t>(1, GRAIN / (n_ + 1)));
+  const int64_t group = std::min(BAND, items_within(GRAIN, n_ + 1));
   parallel_range(outer_, group, [&](int64_t begin, int64_t end) {
     double total[BAND];
     rows_(x + begin * n_, total, end - begin, n_);
@@ -88,7 +88,7 @@ void ReductionStage::reduce_columns(const float* x, int64_t n, int64_t width, do
 }
 
 void ReductionStage::join_pieces(const double* totals, float* y) const {
-  parallel_range(results(), std::max<int64_t>(1, GRAIN / pieces_), [&](int64_t begin, int64_t end) {
+  parallel_range(results(), items_within(GRAIN, pieces_), [&](int64_t begin, int64_t end) {
     for (int64_t result = begin; result < end; result++) {
       const double* from = totals + result / inner_ * pieces_ * inner_ + result % inner_;
       double total = from[0];
@@ -145,7 +145,7 @@ std::vector<ReductionStage> plan_stages(const Spec& x, const std::vector<bool>& 
   return stages;
 }
 
-size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+size_t aligned(size_t bytes) { return size_t(round_up(int64_t(bytes), 64)); }
 
 std::vector<bool> reduced_axes(const Spec& x, const std::vector<int64_t>& dims) {
   std::vector<bool> reduced(size_t(x.rank), false);
@@ -200,7 +200,7 @@ KernelPtr make_arg(const Problem& p, ReduceTable::ArgRowsFunction rows, ReduceTa
   if (n == 0 || n > std::numeric_limits<int32_t>::max()) return nullptr;
   const int64_t outer = results / inner, band = std::min<int64_t>(inner, 64), bands = ceil_div(inner, band);
   const StridedCopy reorder = to_output_order(x, reduced_axes(x, {dim}), y, p.integer("keepdim") != 0);
-  const int64_t group = std::max<int64_t>(1, GRAIN / (n * band));
+  const int64_t group = items_within(GRAIN, n * band);
   return make_function_kernel(
       inner == 1 ? "rows" : "columns",
       [=](const Arguments& a) {

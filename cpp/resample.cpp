@@ -5,6 +5,7 @@
 #include "isa.h"
 #include "kernel.h"
 #include "parallel.h"
+#include "rounding.h"
 #include "window.h"
 
 namespace coolnn {
@@ -105,7 +106,7 @@ KernelPtr resample(const Problem& p, Axis vertical, Axis horizontal) {
   const int64_t vectors = (channels + isa().vector_floats - 1) / isa().vector_floats;
   const int64_t cost = out_width * vectors * (1 + vertical.longest() * horizontal.longest());
   // Few rows of large windows (pooling over the whole picture) are shared out by channels too.
-  const int64_t blocks = rows < 16 && channels > BLOCK && cost > 4096 ? (channels + BLOCK - 1) / BLOCK : 1;
+  const int64_t blocks = rows < 16 && channels > BLOCK && cost > 4096 ? ceil_div(channels, BLOCK) : 1;
   const int64_t block = blocks > 1 ? BLOCK : channels;
   const int64_t grain = blocks > 1 ? 1 : rows_per_chunk(cost);
   const auto run_row = isa().resample.row;

@@ -6,6 +6,7 @@
 #include "isa.h"
 #include "kernel.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 namespace {
@@ -33,14 +34,14 @@ bool find_axis(const Problem& p, Along& along) {
 // Calls rows(first element, rows) for chunks of an axis that is the fastest, else strided(first element, lanes).
 template <class Rows, class Strided> void for_axis(const Along& a, const Rows& rows, const Strided& strided) {
   if (a.inner == 1) {
-    parallel_range(a.outer, std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, a.n)),
+    parallel_range(a.outer, items_within(GRAIN, a.n),
                    [&](int64_t begin, int64_t end) { rows(begin * a.n, end - begin); });
     return;
   }
   const int64_t lanes = std::max<int64_t>(64, GRAIN / std::max<int64_t>(1, a.n) / 64 * 64);
-  const int64_t blocks = (a.inner + lanes - 1) / lanes;
+  const int64_t blocks = ceil_div(a.inner, lanes);
   // Small blocks share a chunk.
-  const int64_t grain = std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, a.n * std::min(lanes, a.inner)));
+  const int64_t grain = items_within(GRAIN, a.n * std::min(lanes, a.inner));
   parallel_range(a.outer * blocks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       const int64_t lane = i % blocks * lanes;
@@ -111,8 +112,8 @@ struct CrossEntropy {
     const std::string name = p.text("reduction", "mean");
     if (name != "mean" && name != "sum" && name != "none") return false;
     reduction = name == "mean" ? Reduction::mean : name == "sum" ? Reduction::sum : Reduction::none;
-    grain = std::max<int64_t>(1, GRAIN / std::max<int64_t>(8, classes));
-    chunks = (rows + grain - 1) / grain;
+    grain = items_within(GRAIN, std::max<int64_t>(8, classes));
+    chunks = ceil_div(rows, grain);
     return true;
   }
 

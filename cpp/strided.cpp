@@ -61,7 +61,7 @@ StridedCopy::StridedCopy(std::vector<CopyAxis> axes, size_t element_bytes, int64
   outer_ = std::move(axes);
   const bool transposed = rows_.src == 1 && inner_.src != 1;
   inner_block_ = std::min(inner_.size, transposed ? std::max<int64_t>(256, GRAIN / rows_.size) : GRAIN);
-  row_block_ = std::min(rows_.size, std::max<int64_t>(1, GRAIN / inner_block_));
+  row_block_ = std::min(rows_.size, items_within(GRAIN, inner_block_));
   if (transposed) row_block_ = std::min(rows_.size, ceil_div(row_block_, 16) * 16);
 }
 
@@ -72,7 +72,7 @@ void StridedCopy::run(const void* src, void* dst) const {
   for (const CopyAxis& axis : outer_) outer *= axis.size;
   const int64_t blocks = row_blocks * inner_blocks;
   // Small outer items are taken several at a time.
-  const int64_t group = std::max<int64_t>(1, GRAIN / (rows_.size * inner_.size));
+  const int64_t group = items_within(GRAIN, rows_.size * inner_.size);
   parallel_range(outer * blocks, group, [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; item++) {
       int64_t index = item / blocks;

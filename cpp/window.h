@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "parallel.h"
+#include "rounding.h"
 
 namespace coolnn {
 
@@ -61,7 +62,7 @@ inline Windows covering(const Windows& windows, int64_t input) {
 // How many rows make a chunk that is worth a thread, where one row costs that many vector operations.
 inline int64_t rows_per_chunk(int64_t row_cost) {
   constexpr int64_t CHUNK_COST = 4096;  // a few microseconds
-  return std::max<int64_t>(1, CHUNK_COST / std::max<int64_t>(1, row_cost));
+  return items_within(CHUNK_COST, row_cost);
 }
 
 }  // namespace coolnn

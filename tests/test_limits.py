@@ -64,6 +64,15 @@ def test_scores_without_classes():
         cool.ops.cross_entropy(cool.zeros(3, 0), cool.tensor(np.zeros(3, np.int64)), label_smoothing=0.1)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("kernel", [(3, 0), (0, 3), (0, 0)])
+def test_filters_without_numbers(kernel, groups):
+    weight, bias = cool.zeros(4, 4 // groups, *kernel), cool.tensor([1.0, 2.0, 3.0, 4.0])
+    y = cool.ops.conv2d(cool.ones(2, 4, 5, 5), weight, bias, groups=groups).numpy()
+    assert y.shape == (2, 4, 6 - kernel[0], 6 - kernel[1])
+    assert (y == np.array([1, 2, 3, 4]).reshape(1, 4, 1, 1)).all()
+
+
 # --- any shapes, any settings ----------------------------------------------------------------------------------------
 
 # Nothing between what fits easily and what cannot be: to prepare a convolution of 200 GB takes ten seconds.
